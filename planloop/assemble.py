@@ -1,0 +1,74 @@
+"""From what an agent was built with to what its runs are made of: names are looked up here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from planloop.agent import Options
+from planloop.environment import Environment
+from planloop.feedback.output import OutputType
+from planloop.models import resolve_model
+from planloop.plugins import resolve_environment, resolve_tool
+from planloop.rooms import Setup
+from planloop.sandbox import SandboxSpec
+from planloop.task import Task
+from planloop.tool import Tool, tool
+from planloop.trace.store import RunStore
+
+DEFAULT_ENVIRONMENT = "workspace"
+
+
+def assemble(options: Options, task: Task, environ: Mapping[str, str]) -> Setup:
+    """Look everything up.
+
+    Raises:
+        UserError: a name means nothing, or no model can be found.
+    """
+    base = task.folder or Path.cwd()
+    tools = tuple(_tool(found, base) for found in options.tools)
+    environment = _named_environment(options, task, base)
+    sandbox = options.sandbox or task.sandbox or _needed_sandbox(task, tools, environment)
+    if environment is None:
+        in_sandbox = sandbox.kind != "none"
+        environment = (
+            resolve_environment(DEFAULT_ENVIRONMENT, base) if in_sandbox else Environment()
+        )
+    model = resolve_model(options.model or task.model, environ=environ, base=base)
+    return Setup(
+        model=model.model,
+        price=model.price,
+        tools=tools,
+        environment=environment,
+        sandbox=sandbox,
+        checks=options.checks,
+        deps=options.deps,
+        output_type=OutputType(options.output_type),
+        approve=options.approve,
+        store=None if options.store is None else RunStore(options.store),
+        unsafe_local=options.unsafe_local,
+        style=options.style,
+    )
+
+
+def _tool(found: Tool | Callable[..., Any] | str, base: Path) -> Tool:
+    return resolve_tool(found, base) if isinstance(found, str) else tool(found)
+
+
+def _named_environment(options: Options, task: Task, base: Path) -> Environment | None:
+    named = options.environment or task.environment
+    return resolve_environment(named, base) if isinstance(named, str) else named
+
+
+def _needed_sandbox(
+    task: Task, tools: tuple[Tool, ...], environment: Environment | None
+) -> SandboxSpec:
+    """One is opened only if something needs it: plain host tools run on any machine."""
+    needed = (
+        task.folder is not None
+        or bool(task.checks)
+        or any(found.needs_sandbox for found in tools)
+        or (environment is not None and environment.needs_sandbox)
+    )
+    return SandboxSpec(kind="auto" if needed else "none")

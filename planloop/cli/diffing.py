@@ -1,0 +1,20 @@
+"""A diff as lines: additions green, removals red, on a terminal only."""
+
+from __future__ import annotations
+
+from planloop.cli.lines import Line, Style, line
+
+
+def diff_lines(diff: str) -> list[Line]:
+    """The lines of a unified diff, each in its style."""
+    return [line((row, _style(row))) for row in diff.splitlines()]
+
+
+def _style(row: str) -> Style:
+    if row.startswith(("+++", "---", "diff ")):
+        return "bold"
+    if row.startswith("@@"):
+        return "hint"
+    if row.startswith("+"):
+        return "good"
+    return "bad" if row.startswith("-") else ""

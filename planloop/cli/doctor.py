@@ -1,0 +1,147 @@
+"""`planloop doctor`: what works here, tried for real, and how to fix what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import click
+
+from planloop.cli.command import Verb, shared_options
+from planloop.cli.terminal import Terminal
+
+SANDBOXES = ("bubblewrap", "docker")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check of the doctor."""
+
+    name: str
+    works: bool
+    needed: bool
+    """Whether runs of tasks cannot do without it, if nothing else takes its place."""
+    why: str
+    fix: str = ""
+    unenforced: tuple[str, ...] = ()
+    """Limits that cannot be enforced here."""
+
+
+@click.command(
+    "doctor",
+    cls=Verb,
+    examples=(
+        ("planloop doctor", "what works here"),
+        ("planloop doctor --json | jq 'select(.works | not)'", "one object a check"),
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@shared_options
+@click.pass_obj
+def verb(terminal: Terminal, /, as_json: bool) -> int:
+    """Try what planloop needs here, and say how to fix it.
+
+    Exit code 0 if a sandbox works, 2 if none does.
+    """
+    import asyncio
+
+    from planloop.cli import exits
+
+    terminal.hushed = as_json
+    works = False
+    for name in SANDBOXES:
+        terminal.note(f"trying {name}")
+        finding = asyncio.run(_sandbox(name))
+        works = works or finding.works
+        _tell(terminal, finding, as_json)
+    terminal.note("asking the Docker engine")
+    for finding in asyncio.run(_engine()):
+        _tell(terminal, finding, as_json)
+    terminal.note("looking for a model")
+    _tell(terminal, _model(), as_json)
+    _tell(terminal, _trace_folder(), as_json)
+    return exits.DONE if works else exits.REFUSED
+
+
+async def _sandbox(kind: str) -> Finding:
+    from planloop.sandboxes import probe
+
+    found = await probe(kind)
+    return Finding(
+        name=f"sandbox {kind}",
+        works=found.works,
+        needed=True,
+        why=found.why,
+        fix=found.fix,
+        unenforced=found.unenforced,
+    )
+
+
+async def _engine() -> list[Finding]:
+    """The engine, and the default image if there is one to ask."""
+    from planloop.errors import PlanloopError
+    from planloop.sandboxes import default_image
+    from planloop.sandboxes.engine import Engine
+
+    try:
+        engine = await Engine.connect()
+    except PlanloopError as error:
+        return [_failed("engine", error)]
+    found = Finding(name="engine", works=True, needed=False, why="a Docker engine answers")
+    image = default_image()
+    try:
+        await engine.image(image)
+    except PlanloopError as error:
+        return [found, _failed("image", error)]
+    finally:
+        await engine.close()
+    return [found, Finding(name="image", works=True, needed=False, why=f"`{image}` is there")]
+
+
+def _failed(name: str, error: Exception, *, needed: bool = False) -> Finding:
+    why = getattr(error, "what", None) or str(error)
+    fix = getattr(error, "hint", None) or ""
+    return Finding(name=name, works=False, needed=needed, why=why, fix=fix)
+
+
+def _model() -> Finding:
+    from planloop.cli.prepare import user_model
+    from planloop.errors import UserError
+
+    try:
+        found = user_model()
+    except UserError as error:
+        return _failed("model", error)
+    price = "price unknown" if found.price == "unknown" else found.price
+    return Finding(
+        name="model", works=True, needed=False, why=f"{found.name} ({price}): {found.why}"
+    )
+
+
+def _trace_folder() -> Finding:
+    here = Path.cwd()
+    if os.access(here, os.W_OK):
+        return Finding(name="traces", works=True, needed=True, why=f"go to {here / '.planloop'}")
+    return Finding(
+        name="traces",
+        works=False,
+        needed=True,
+        why=f"`{here}` cannot be written",
+        fix="run from a folder that you may write to",
+    )
+
+
+def _tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
+    from planloop.cli.lines import line
+
+    if as_json:
+        terminal.out_raw(json.dumps(dataclasses.asdict(finding)) + "\n")
+        return
+    mark = ("ok  ", "good") if finding.works else ("no  ", "bad" if finding.needed else "warn")
+    terminal.out(line(mark, (f"{finding.name:<20}", "bold"), finding.why))  # type: ignore[arg-type]
+    for limit in finding.unenforced:
+        terminal.out(line(("    not enforced here: ", "warn"), limit))
+    if finding.fix and not finding.works:
+        terminal.out(line(("    fix: ", "hint"), finding.fix))

@@ -1,0 +1,130 @@
+"""`planloop run`: a task to a diff and a verdict."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import click
+
+from planloop.cli.command import Verb, shared_options, task_options
+from planloop.cli.terminal import Terminal
+
+
+@click.command(
+    "run",
+    cls=Verb,
+    usage="<task>... [options]",
+    examples=(
+        ("planloop run task.md", "the task in a file"),
+        ("planloop run examples/fix-failing-tests", "the `task.md` of a folder"),
+        ('planloop run "make the tests pass"', "a text, on the current folder"),
+        ("planloop run task.md --model openai:gpt-5.4-mini --budget cost=0.50", ""),
+        ("planloop run task.md --model replay:run.jsonl --json", "events for a program"),
+    ),
+)
+@click.argument("target", nargs=-1, required=True, metavar="<task>...")
+@task_options
+@click.option("--strict", is_flag=True, help="A replay that differs, or is not used up, fails.")
+@click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Show the result and the verdict only.")
+@click.option("-v", "--verbose", is_flag=True, help="Show plans and feedback whole.")
+@shared_options
+@click.pass_obj
+def verb(terminal: Terminal, /, as_json: bool, quiet: bool, verbose: bool, **words: Any) -> int:
+    """Run a task on a copy of its folder, to a diff and a verdict.
+
+    <task> is a task file, a folder that holds `task.md`, a text for the current folder, or `-`
+    for a text on standard input. Your files stay as they are until `planloop apply`.
+    """
+    from planloop.agent import Agent
+    from planloop.cli.driving import drive
+    from planloop.cli.prepare import Wish, prepare
+
+    terminal.hushed = quiet or as_json
+    prepared = prepare(Wish(**words), terminal)
+    if prepared.unsafe_local:
+        terminal.warn_unsafe()
+    agent: Agent[None, Any] = Agent(
+        model=prepared.model.model,
+        sandbox=prepared.sandbox,
+        budget=prepared.budget,
+        store=prepared.folder,
+        unsafe_local=prepared.unsafe_local,
+    )
+    view = _view(terminal, prepared.why_model, as_json=as_json, quiet=quiet, verbose=verbose)
+    view.waiting("copying the folder, opening the sandbox")
+    try:
+        ending = drive(agent, prepared, view)
+    finally:
+        view.close()
+    if not as_json:
+        _show_result(terminal, ending)
+    return _judge(terminal, ending, prepared, as_json=as_json)
+
+
+def _view(terminal: Terminal, why: str, *, as_json: bool, quiet: bool, verbose: bool) -> Any:
+    from planloop.cli.views import JsonView, PlainView, QuietView
+
+    if as_json:
+        return JsonView(terminal)
+    if quiet:
+        return QuietView(terminal)
+    if terminal.animated:
+        from planloop.cli.live import LiveView
+
+        return LiveView(terminal, why=why, verbose=verbose)
+    width = shutil.get_terminal_size((100, 24)).columns
+    return PlainView(terminal, why=why, width=width, verbose=verbose)
+
+
+def _show_result(terminal: Terminal, ending: Any) -> None:
+    """What the run made, on standard output: the answer, then the diff."""
+    from planloop.cli import describing
+    from planloop.cli.diffing import diff_lines
+    from planloop.cli.lines import line
+
+    result = ending.result
+    if result is None:
+        return
+    if result.output is not None:
+        terminal.out(line(describing.output_text(result.output)))
+    if result.diff:
+        terminal.out(*([line("")] if result.output is not None else []), *diff_lines(result.diff))
+
+
+def _judge(terminal: Terminal, ending: Any, prepared: Any, *, as_json: bool) -> int:
+    """Say how the run ended, and what that is as an exit code."""
+    from planloop.cli import describing, exits
+    from planloop.cli.failing import show_error
+    from planloop.cli.lines import line
+
+    seen, error = ending.view, ending.error or _unused_replies(prepared, ending)
+    if error is not None:
+        show_error(terminal, error)
+        if seen.run_id and not as_json:
+            terminal.say(*describing.next_steps(seen))
+        return exits.INFRASTRUCTURE if seen.asked else exits.REFUSED
+    if seen.status is None:
+        terminal.say(line(("interrupted", "bad"), " · the run had not begun"))
+        return ending.interrupted or exits.INTERRUPTED
+    terminal.say(*describing.verdict_lines(seen))
+    if not as_json:
+        terminal.say(*describing.next_steps(seen))
+    if seen.status.value == "interrupted" and ending.interrupted is not None:
+        return int(ending.interrupted)
+    return exits.of_status(seen.status, asked=seen.asked)
+
+
+def _unused_replies(prepared: Any, ending: Any) -> Exception | None:
+    from planloop.errors import UserError
+    from planloop.models import ReplayModel
+
+    model = prepared.model.model
+    if ending.result is None or not isinstance(model, ReplayModel):
+        return None
+    try:
+        model.finish()
+    except UserError as error:
+        return error
+    return None

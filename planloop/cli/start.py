@@ -1,0 +1,85 @@
+"""Where every command begins and ends: arguments in, an exit code out, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from planloop.cli.root import root
+from planloop.cli.terminal import Terminal, drop
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    terminal = Terminal()
+    try:
+        code = root.main(list(arguments), prog_name="planloop", standalone_mode=False, obj=terminal)
+        _flush(terminal)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        _show_usage_error(terminal, error)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        from planloop.cli.lines import line
+
+        terminal.say(line(("interrupted", "bad")))
+        return 130
+    except Exception as error:
+        from planloop.cli.failing import show_error
+        from planloop.errors import PlanloopError
+
+        show_error(terminal, error)
+        return 2 if isinstance(error, PlanloopError) else 3
+
+
+def _flush(terminal: Terminal) -> None:
+    """What is still buffered must not fail when Python shuts down."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            drop(stream)
+
+
+def _show_usage_error(terminal: Terminal, error: click.ClickException) -> None:
+    from planloop.cli.failing import error_lines
+    from planloop.errors import UserError
+
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "planloop"
+    near = _near(error)
+    hint = f"did you mean {near}? " if near else ""
+    shown = UserError(_what(error), hint=f"{hint}`{path} --help` shows what there is")
+    terminal.say(*error_lines(shown))
+
+
+def _what(error: click.ClickException) -> str:
+    match error:
+        case click.NoSuchOption(option_name=name):
+            return f"there is no option `{name}`"
+        case click.MissingParameter(param=parameter) if parameter is not None:
+            return f"{_named(parameter)} is missing"
+        case click.BadParameter(param=parameter) if parameter is not None:
+            return f"{_named(parameter)}: {error.message}".rstrip(".")
+        case _:
+            return error.format_message().rstrip(".")
+
+
+def _named(parameter: click.Parameter) -> str:
+    names = [name for name in parameter.opts if name.startswith("--")]
+    return f"`{(names or [parameter.human_readable_name])[0]}`"
+
+
+def _near(error: click.ClickException) -> str:
+    found = getattr(error, "possibilities", None) or ()
+    word = getattr(error, "option_name", "")
+    nearest = max(found, key=lambda name: _likeness(word, name), default=None)
+    return f"`{nearest}`" if nearest else ""
+
+
+def _likeness(word: str, name: str) -> float:
+    import difflib
+
+    return difflib.SequenceMatcher(None, word, name).ratio()

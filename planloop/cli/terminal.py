@@ -1,0 +1,121 @@
+"""The process's streams: what is a terminal, what may be coloured, and writing that never fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, TextIO
+
+from planloop.cli.lines import Line, Style, line
+
+_ANSI: dict[Style, dict[str, Any]] = {
+    "": {},
+    "good": {"fg": "green"},
+    "bad": {"fg": "red"},
+    "warn": {"fg": "yellow"},
+    "hint": {"fg": "cyan"},
+    "dim": {"dim": True},
+    "bold": {"bold": True},
+}
+
+
+class Terminal:
+    """Standard output and standard error of this process, and how the user wants them."""
+
+    def __init__(self) -> None:
+        self.color = "auto"
+        """`auto`, `always` or `never`."""
+        self.debug = False
+        """Whether unexpected errors show where they come from."""
+        self.hushed = False
+        """Whether progress is left out: `--quiet`, `--json`."""
+        for stream in (sys.stdout, sys.stderr):
+            # A character that the locale lacks must not end a run.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody can be asked."""
+        return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+    @property
+    def animated(self) -> bool:
+        """Whether standard error can be redrawn."""
+        return _is_terminal(sys.stderr) and not _is_dumb()
+
+    def colored(self, stream: TextIO) -> bool:
+        """Whether a stream takes colours: the flag, `NO_COLOR`, `TERM`, then what it is."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR") or _is_dumb():
+            return False
+        return _is_terminal(stream)
+
+    def say(self, *lines: Line) -> None:
+        """Write lines to standard error: progress, notes, verdicts."""
+        self._write(sys.stderr, lines)
+
+    def out(self, *lines: Line) -> None:
+        """Write lines to standard output: data."""
+        self._write(sys.stdout, lines)
+
+    def out_raw(self, text: str) -> None:
+        """Write a text that is harmless already, such as JSON, to standard output."""
+        _write(sys.stdout, text)
+
+    def note(self, text: str) -> None:
+        """Say what is awaited, unless progress is left out."""
+        if not self.hushed:
+            self.say(line((f"{text} …", "dim")))
+
+    def warn(self, text: str) -> None:
+        """Something that people should know."""
+        self.say(line(("warning: ", "warn"), text))
+
+    def warn_unsafe(self) -> None:
+        """The bare host is used: said in red, whatever else is left out."""
+        text = "--unsafe-local: the model's code runs on this machine, as you, without a sandbox"
+        self.say(line(("warning: ", "bad"), (text, "bad")))
+
+    def _write(self, stream: TextIO, lines: tuple[Line, ...]) -> None:
+        colored = self.colored(stream)
+        _write(stream, "".join(f"{_styled(one) if colored else one.text}\n" for one in lines))
+
+
+def _styled(found: Line) -> str:
+    import click
+
+    return "".join(
+        click.style(span.text, **_ANSI[span.style]) if span.style else span.text
+        for span in found.spans
+    )
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write at once. A reader that has gone is no error: the rest goes nowhere."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        drop(stream)
+    except (OSError, ValueError):  # a full disk, a closed stream: nothing else can be told
+        return
+
+
+def drop(stream: TextIO) -> None:
+    """Send everything that is still written to a stream nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in ("dumb", "unknown")

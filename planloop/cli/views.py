@@ -1,0 +1,178 @@
+"""What a running run shows: events in, lines out, in the order in which things happen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Protocol
+
+from planloop.cli import describing
+from planloop.cli.lines import Line, line, quoted
+from planloop.cli.terminal import Terminal
+from planloop.events import (
+    CallEnded,
+    CallServed,
+    CheckEnded,
+    ChecksPinned,
+    Event,
+    FeedbackGiven,
+    ModelAsked,
+    NoteMade,
+    PassRestarted,
+    PlanStarted,
+    ReplyRefused,
+    RunStarted,
+    StatementEnded,
+    Warned,
+    to_json,
+)
+from planloop.text import one_line
+from planloop.trace.fold import CallView, RunView
+
+
+class View(Protocol):
+    """Shows a run while it goes on."""
+
+    def waiting(self, what: str) -> None:
+        """Something takes a while before the first event."""
+        ...
+
+    def show(self, event: Event, view: RunView) -> None:
+        """An event happened; `view` is the run after it."""
+        ...
+
+    def interrupting(self) -> None:
+        """The user asked to stop; what is being stopped is said at once."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be shown."""
+        ...
+
+
+class QuietView:
+    """Shows only what must be known."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def waiting(self, what: str) -> None:
+        """Nothing: it is not asked for."""
+
+    def show(self, event: Event, view: RunView) -> None:
+        """Warnings."""
+        if isinstance(event, Warned):
+            self._terminal.warn(event.text)
+
+    def interrupting(self) -> None:
+        """Says so."""
+        self._terminal.say(*stopping(()))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class JsonView(QuietView):
+    """One event a line on standard output, and nothing else there."""
+
+    def show(self, event: Event, view: RunView) -> None:
+        """The event as JSON, in ASCII so that every reader gets it."""
+        self._terminal.out_raw(json.dumps(to_json(event)) + "\n")
+        super().show(event, view)
+
+
+class PlainView:
+    """Lines on standard error as things happen, without animation."""
+
+    def __init__(self, terminal: Terminal, *, why: str, width: int, verbose: bool = False) -> None:
+        self._terminal = terminal
+        self._running: dict[int, CallView] = {}
+        self.story = Story(why=why, width=width, verbose=verbose)
+
+    def waiting(self, what: str) -> None:
+        """Says what is awaited."""
+        self._terminal.say(line((f"{what} …", "dim")))
+
+    def show(self, event: Event, view: RunView) -> None:
+        """The lines of this event."""
+        lines = list(self.story.lines(event, view))
+        if isinstance(event, ModelAsked):
+            lines.append(line((f"asking {one_line(view.model)} …", "dim")))
+        self._running = {call.serial: call for call in running_calls(view)}
+        self._terminal.say(*lines)
+
+    def interrupting(self) -> None:
+        """Says what is being stopped."""
+        self._terminal.say(*stopping(tuple(self._running.values())))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def stopping(calls: tuple[CallView, ...]) -> list[Line]:
+    """What an interrupt stops."""
+    what = ", ".join(describing.call_text(call, 40) for call in calls[:3]) or "the run"
+    more = f" and {len(calls) - 3} more calls" if len(calls) > 3 else ""
+    return [line(("stopping ", "warn"), f"{what}{more}; press Ctrl-C again to force")]
+
+
+def running_calls(view: RunView) -> list[CallView]:
+    """Calls of the newest round that have not ended."""
+    calls = view.rounds[-1].calls if view.rounds else ()
+    return [call for call in calls if call.observation is None and not call.served]
+
+
+class Story:
+    """Turns events to lasting lines: what has happened, never what goes on."""
+
+    def __init__(self, *, why: str = "", width: int = 80, verbose: bool = False) -> None:
+        self._why = why
+        self._width = max(20, width - 36)
+        self._verbose = verbose
+        self._scope: str | None = None
+
+    def lines(self, event: Event, view: RunView) -> Iterator[Line]:
+        """What this event adds to the story; `view` is the run after it."""
+        match event:
+            case RunStarted():
+                yield from describing.heading(view, self._why)
+            case PlanStarted():
+                yield from self._plan(view)
+            case ReplyRefused():
+                yield describing.refusal_line(view.refused[-1])
+            case CallEnded() | CallServed():
+                yield from self._call(event.serial, view)
+            case StatementEnded(result=result):
+                yield from describing.statement_lines(result, view.rounds[-1].calls)
+            case NoteMade(text=text):
+                yield from quoted(text, "", indent=2)
+            case PassRestarted(reason=reason):
+                yield line(("  from the top: ", "warn"), one_line(reason, 200))
+            case ChecksPinned(labels=labels, proposed=True):
+                yield from (line(f"  check proposed  {one_line(label)}") for label in labels)
+            case CheckEnded(result=result):
+                yield from describing.check_lines(result)
+            case FeedbackGiven(text=text):
+                yield from quoted(text) if self._verbose else ()
+            case Warned(text=text):
+                yield line(("warning: ", "warn"), text)
+            case _:
+                return
+
+    def _plan(self, view: RunView) -> Iterator[Line]:
+        self._scope = None
+        found = view.rounds[-1]
+        yield describing.plan_line(found)
+        if self._verbose:
+            yield from quoted(found.source)
+
+    def _call(self, serial: int, view: RunView) -> Iterator[Line]:
+        ended = [call for call in view.rounds[-1].calls if call.serial == serial]
+        if not ended:
+            return
+        call = ended[-1]
+        if call.scope != self._scope and call.scope is not None:
+            yield describing.scope_line(call.scope)
+        self._scope = call.scope
+        yield describing.call_line(call, self._width)
+        yield from describing.call_details(call)

@@ -1,0 +1,1 @@
+"""Carries out plans: flows as a graph, calls by the ledger."""

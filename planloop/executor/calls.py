@@ -1,0 +1,309 @@
+"""Calls of one pass: each is decided by the ledger, recorded before and after, and counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+
+from planloop.budget import Account, Usage
+from planloop.errors import CallDiverged, CallFailed, SandboxLost
+from planloop.events import CallEnded, CallServed, CallStarted, OutputSeen, StatementEnded
+from planloop.executor.files import Files
+from planloop.executor.running import Attempt
+from planloop.ledger import Diverge, Entry, GoBack, Ledger, Pass, Run, Serve
+from planloop.observation import Failure, Observation, Status
+from planloop.plan import CallSite, Place, Statement
+from planloop.state import CallResult, PinnedCheck, StatementResult
+from planloop.text import bounded_repr
+from planloop.tool import BoundCall, Effect, Tool
+from planloop.trace.journal import Journal
+from planloop.values import Value, digest, fresh
+
+
+class WentBack(BaseException):
+    """The pass cannot go on: the workspace must be restored and the plan run from its top."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What every call of a run shares."""
+
+    tools: Mapping[str, Tool]
+    """By the name that plans use."""
+    ledger: Ledger
+    journal: Journal
+    account: Account
+    files: Files
+    deps: Any
+    threads: anyio.CapacityLimiter
+    propose: Callable[[dict[str, Value]], Awaitable[PinnedCheck]]
+    """Pins a check that the plan proposes; raises `CallFailed`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedCall:
+    """A call with its arguments bound, waiting for its turn."""
+
+    call: BoundCall
+    site: CallSite
+    statement: Statement
+    place: Place
+    by_place: bool
+
+
+class Calls:
+    """The calls of one pass over one plan; what the flow's scheduler dispatches to."""
+
+    def __init__(
+        self,
+        shared: Surroundings,
+        current: Pass,
+        *,
+        lineage: int,
+        round: int,
+        names: Mapping[str, Value],
+    ) -> None:
+        self._shared = shared
+        self._pass = current
+        self._lineage = lineage
+        self.round = round
+        self._names = names
+        self._running_external = 0
+        self._external_ended = anyio.Event()
+        self._ending: BaseException | None = None
+        self.results: list[CallResult] = []
+        self.serials: dict[int, set[int]] = defaultdict(set)
+        """Statement index → serial numbers of its calls, served ones too."""
+        self.notes: list[tuple[Place, str]] = []
+        self.proposed: list[PinnedCheck] = []
+        self.half_done: set[int] = set()
+        """Indexes of failed statements whose files must be undone."""
+
+    def prepare(
+        self,
+        site: CallSite,
+        statement: Statement,
+        place: Place,
+        args: list[Value],
+        kwargs: dict[str, Value],
+        again: bool,
+    ) -> PreparedCall:
+        """Bind a call's arguments. Raises `ArgumentsInvalid`."""
+        call = self._shared.tools[site.tool].bind(args, kwargs, again=again)
+        return PreparedCall(
+            call=call,
+            site=site,
+            statement=statement,
+            place=place,
+            by_place=self._pass.has_open(call),
+        )
+
+    async def run(self, prepared: PreparedCall) -> Value:
+        """Serve a call from the ledger, or run it.
+
+        Raises:
+            CallFailed: the call failed; `CallDiverged` if the ledger does not let it run.
+            WentBack: the pass must start again.
+            BudgetSpent, InfrastructureError: the run must end.
+        """
+        if self._ending is not None:
+            raise self._ending
+        match self._pass.decide(prepared.call):
+            case Serve(entry):
+                return self._serve(prepared, entry)
+            case Diverge(entry, why):
+                raise self._diverged(prepared, entry, why)
+            case GoBack(why):
+                return await self._end(WentBack(why))
+            case Run(idempotency_key):
+                return await self._run(prepared, idempotency_key or secrets.token_hex(8))
+
+    def skipped(self, prepared: PreparedCall, why: str) -> None:
+        """A call that may not start any more: told to the planner, never run."""
+        self._tell(prepared, 0, Observation(status=Status.SKIPPED, notes=(why,)))
+
+    def note(self, text: Value, place: Place) -> None:
+        """Something that the plan says to its planner."""
+        self.notes.append((place, text if isinstance(text, str) else bounded_repr(text, 4_000)))
+
+    async def propose(self, arguments: dict[str, Value], statement: Statement) -> None:
+        """Pin a check that the plan proposes."""
+        self.proposed.append(await self._shared.propose(arguments))
+
+    def statement_ended(self, statement: Statement, result: StatementResult, place: Place) -> None:
+        """Record a statement's end; a half-executed one with file effects is to be undone (R6)."""
+        self._shared.journal.emit(StatementEnded(round=self.round, result=result))
+        failed = result.status in (Status.FAILED, Status.DIVERGED)
+        if failed and self._shared.files.has_mark(statement.index):
+            self.half_done.add(statement.index)
+
+    def _serve(self, prepared: PreparedCall, entry: Entry) -> Value:
+        call, observation = prepared.call, entry.observation
+        assert observation is not None  # only finished entries are served
+        if call.tool.effect.is_effect:
+            self._pass.effected(call)
+        self.serials[prepared.statement.index].add(entry.serial)
+        self._shared.journal.emit(
+            CallServed(
+                serial=entry.serial,
+                round=self.round,
+                place=prepared.place,
+                line=prepared.site.line,
+                tool=call.tool.name,
+            )
+        )
+        served = dataclasses.replace(observation, served=True, changed_files=(), duration_s=0.0)
+        self._tell(prepared, entry.serial, served)
+        return fresh(observation.value)
+
+    def _diverged(self, prepared: PreparedCall, entry: Entry, why: str) -> CallDiverged:
+        asked = bounded_repr(dict(prepared.call.arguments), 300)
+        done = "" if entry.key == prepared.call.key else f" ({entry.key[:300]})"
+        text = (
+            f"call {entry.serial} of `{entry.tool}`{done}: {why}; "
+            f"`{prepared.call.tool.name}` with {asked} was not run. Begin with `keep()` if what is "
+            "done stays done and you go on from here, or repeat the calls as they were; "
+            "`again=True` on a call means: do it once more"
+        )
+        failure = Failure(type="Diverged", message=text)
+        self._tell(prepared, entry.serial, Observation(status=Status.DIVERGED, error=failure))
+        return CallDiverged(failure.type, text)
+
+    async def _run(self, prepared: PreparedCall, idempotency_key: str) -> Value:
+        shared, call = self._shared, prepared.call
+        try:
+            reservation = shared.account.reserve(calls=1)
+            if call.tool.effect is Effect.WORKSPACE:
+                await shared.files.before_effect(prepared.statement)
+        except Exception as error:
+            return await self._end(error)
+        entry = self._enter(prepared, idempotency_key)
+        external = call.tool.effect is Effect.EXTERNAL
+        self._running_external += external
+        attempt = self._attempt(prepared, entry)
+        try:
+            observation = await self._observe(attempt, entry)
+        finally:
+            self._running_external -= external
+            self._external_ended.set()
+            self._external_ended = anyio.Event()
+            shared.account.settle(reservation, Usage(calls=1, sandbox_s=attempt.sandbox_s))
+        if observation.status is not Status.FAILED or not external:
+            self._effected(call)
+        self._tell(prepared, entry.serial, observation)
+        if not observation.ok:
+            failure = observation.error
+            raise CallFailed(
+                failure.type if failure else "Failed", failure.message if failure else ""
+            )
+        return fresh(observation.value)
+
+    def _effected(self, call: BoundCall) -> None:
+        if call.tool.effect.is_effect:
+            self._pass.effected(call)
+
+    def _enter(self, prepared: PreparedCall, idempotency_key: str) -> Entry:
+        call = prepared.call
+        entry = Entry(
+            serial=self._shared.ledger.next_serial,
+            lineage=self._lineage,
+            round=self.round,
+            place=prepared.place,
+            tool=call.tool.name,
+            key=call.key,
+            effect=call.tool.effect,
+            resources=call.resources,
+            version=self._pass.version(call),
+            again=call.again,
+            idempotent=call.tool.idempotent,
+            idempotency_key=idempotency_key,
+        )
+        event = CallStarted(
+            serial=entry.serial,
+            lineage=entry.lineage,
+            round=entry.round,
+            place=entry.place,
+            line=prepared.site.line,
+            scope=prepared.statement.scope,
+            tool=entry.tool,
+            schema_hash=call.tool.schema_hash,
+            arguments=call.arguments,
+            key=entry.key,
+            effect=entry.effect,
+            resources=tuple(sorted(entry.resources)),
+            version=entry.version,
+            again=entry.again,
+            idempotency_key=idempotency_key,
+        )
+        self._shared.journal.emit(event, sync=entry.effect is Effect.EXTERNAL)
+        self._shared.ledger.add(entry)
+        self.serials[prepared.statement.index].add(entry.serial)
+        return entry
+
+    def _attempt(self, prepared: PreparedCall, entry: Entry) -> Attempt:
+        def on_output(stream: str, text: str) -> None:
+            event = OutputSeen(serial=entry.serial, stream=stream, text=text)
+            self._shared.journal.emit(event)
+
+        return Attempt(
+            call=prepared.call,
+            deps=self._shared.deps,
+            sandbox=self._shared.files.sandbox,
+            idempotency_key=entry.idempotency_key,
+            names=self._names,
+            on_output=on_output,
+        )
+
+    async def _observe(self, attempt: Attempt, entry: Entry) -> Observation:
+        """Run an attempt and record its end, whatever ends it."""
+        try:
+            observation = await attempt.run(self._shared.threads)
+            if entry.effect is Effect.WORKSPACE:
+                changed = await self._shared.files.changed()
+                observation = dataclasses.replace(observation, changed_files=changed)
+        except SandboxLost as error:
+            observation = await self._shared.files.recover(entry.key, error)
+        except BaseException:
+            ended = Status.UNKNOWN if entry.effect is Effect.EXTERNAL else Status.KILLED
+            self._record(entry, Observation(status=ended, notes=("cancelled",)))
+            raise
+        self._record(entry, observation)
+        return observation
+
+    def _record(self, entry: Entry, observation: Observation) -> None:
+        self._shared.ledger.end(entry.serial, observation)
+        self._shared.journal.emit(CallEnded(serial=entry.serial, observation=observation))
+
+    def _tell(self, prepared: PreparedCall, serial: int, observation: Observation) -> None:
+        error = observation.error
+        self.results.append(
+            CallResult(
+                serial=serial,
+                place=prepared.place,
+                line=prepared.site.line,
+                tool=prepared.call.tool.name,
+                arguments=prepared.call.arguments,
+                effect=prepared.call.tool.effect,
+                poll=prepared.call.tool.poll,
+                observation=observation,
+                result_hash=digest(
+                    [observation.status.value, observation.value, error.message if error else ""]
+                ),
+            )
+        )
+
+    async def _end(self, why: BaseException) -> Any:
+        """End the pass, but let external calls that run already come to their result."""
+        self._ending = why
+        while self._running_external:
+            await self._external_ended.wait()
+        raise why

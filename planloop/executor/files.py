@@ -1,0 +1,130 @@
+"""The workspace as the executor sees it: snapshots before effects, changes, restores."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+from planloop.environment import Environment
+from planloop.errors import SandboxLost
+from planloop.events import SnapshotTaken, Warned
+from planloop.observation import Failure, Observation, Status
+from planloop.plan import Statement
+from planloop.sandbox import FileStamp, Sandbox, Snapshot
+from planloop.trace.journal import Journal
+from planloop.workspace.manifest import is_litter
+
+
+class Files:
+    """The run's sandbox and environment as far as their state can be put back."""
+
+    def __init__(self, sandbox: Sandbox | None, environment: Environment, journal: Journal) -> None:
+        self.sandbox = sandbox
+        self._environment = environment
+        self._journal = journal
+        self._stamps: dict[str, FileStamp] | None = None
+        self._latest: Snapshot | None = None
+        self._lineage = 0
+        self._start: Snapshot | None = None
+        self._world: object = None
+        self._began = False
+        self._marks: dict[int, Snapshot] = {}
+        self._losses: Counter[str] = Counter()
+        self.version = 0
+        """Grows with every effect and restore; equal versions mean equal files."""
+
+    def begin_lineage(self, number: int) -> None:
+        """From here on, `go_back` means this moment."""
+        self._lineage = number
+        self._start, self._world, self._began = None, None, False
+
+    def begin_pass(self) -> None:
+        """Forget the marks of the pass before."""
+        self._marks = {}
+
+    def has_mark(self, statement: int) -> bool:
+        """Whether a statement began file effects that may have to be undone."""
+        return statement in self._marks
+
+    async def before_effect(self, statement: Statement) -> None:
+        """Make sure that what is about to change can be put back."""
+        if not self._began:
+            self._start = await self._snapshot()
+            if self._environment.restores:
+                self._world = await self._environment.snapshot()
+            self._began = True
+        if self.sandbox and statement.index not in self._marks and not is_one_call(statement):
+            mark = await self._snapshot()
+            if mark is not None:
+                self._marks[statement.index] = mark
+        if self._stamps is None and self.sandbox:
+            self._stamps = await self.sandbox.scan()
+
+    async def changed(self) -> tuple[str, ...]:
+        """Paths that the effect which just ended added, changed or deleted, caches aside."""
+        self._latest = None
+        self.version += 1
+        if self.sandbox is None:
+            return ()
+        before, after = self._stamps or {}, await self.sandbox.scan()
+        self._stamps = after
+        changed = (path for path in {*before, *after} if before.get(path) != after.get(path))
+        return tuple(sorted(path for path in changed if not is_litter(path)))
+
+    async def undo_statement(self, statement: int) -> None:
+        """Put the files back to where a half-executed statement began."""
+        await self._restore(self._marks[statement])
+
+    async def go_back(self) -> None:
+        """Put everything back to the beginning of the lineage."""
+        if not self._began:
+            return
+        if self._start is not None:
+            await self._restore(self._start)
+        if self._environment.restores:
+            await self._environment.restore(self._world)
+
+    async def recover(self, key: str, error: SandboxLost) -> Observation:
+        """Bring a lost sandbox back; a second loss by an equal call is the run's end.
+
+        Raises:
+            SandboxLost: it was lost twice, or cannot be brought back.
+        """
+        self._losses[key] += 1
+        if self._losses[key] > 1 or self.sandbox is None:
+            raise error
+        self._journal.emit(Warned(text=f"sandbox lost: {error}"))
+        if self._latest is None and self._start is None:
+            raise error
+        snapshot = self._latest or self._start
+        assert snapshot is not None
+        await self._restore(snapshot)
+        return Observation(
+            status=Status.KILLED,
+            error=Failure(type="SandboxLost", message="the call ended its own sandbox"),
+            notes=("sandbox lost", "the files are back at the last snapshot"),
+        )
+
+    async def _snapshot(self) -> Snapshot | None:
+        if self.sandbox is None:
+            return None
+        if self._latest is None:
+            self._latest = await self.sandbox.snapshot()
+            self._journal.emit(SnapshotTaken(id=self._latest.id, lineage=self._lineage))
+        return self._latest
+
+    async def _restore(self, snapshot: Snapshot) -> None:
+        if self.sandbox is None:
+            return
+        await self.sandbox.restore(snapshot)
+        self._latest = snapshot
+        self.version += 1
+        self._stamps = await self.sandbox.scan()
+
+
+def is_one_call(statement: Statement) -> bool:
+    """Whether a statement is one call and nothing else, so that it cannot be half executed."""
+    node = statement.node
+    value = node.value if isinstance(node, ast.Expr | ast.Assign) else None
+    one = len(statement.calls) == 1 and value is statement.calls[0].node
+    return one and not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple))

@@ -1,0 +1,138 @@
+"""Runs one tool function once: its context, its time limit, its thread, its outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from planloop.errors import CallFailed, PlanloopError, UserError
+from planloop.observation import Failure, Observation, Status
+from planloop.sandbox import Command, Completed, Sandbox
+from planloop.tool import BoundCall, Context
+from planloop.values import Value, dump
+
+_MOST_THREADS = 1_000
+
+
+@dataclasses.dataclass
+class Attempt:
+    """One run of a tool: what it may use, and what the host saw of it."""
+
+    call: BoundCall
+    deps: Any
+    sandbox: Sandbox | None
+    idempotency_key: str
+    names: Mapping[str, Value]
+    on_output: Callable[[str, str], None]
+    completed: Completed | None = None
+    sandbox_s: float = 0.0
+
+    async def run(self, threads: anyio.CapacityLimiter) -> Observation:
+        """Run the tool to its end. Every failure of the tool is an observation.
+
+        Raises:
+            InfrastructureError, BudgetSpent: not the tool's doing.
+        """
+        started = anyio.current_time()
+        value, failure, late = None, None, False
+        try:
+            with anyio.fail_after(self.call.tool.timeout_s):
+                value = dump(await self._invoke(threads))
+        except TimeoutError as error:
+            late = anyio.current_time() - started >= (self.call.tool.timeout_s or float("inf"))
+            failure = _failure(error, self.call)
+        except CallFailed as error:
+            failure = Failure(type=error.error, message=error.message)
+        except PlanloopError:
+            raise
+        except Exception as error:
+            failure = _failure(error, self.call)
+        duration = anyio.current_time() - started
+        return self._observation(value, failure, late, duration)
+
+    async def _invoke(self, threads: anyio.CapacityLimiter) -> Any:
+        tool = self.call.tool
+        parameters = dict(self.call.parameters)
+        if tool.context_parameter:
+            parameters[tool.context_parameter] = self._context()
+        if inspect.iscoroutinefunction(tool.function):
+            return await tool.function(**parameters)
+        result = await anyio.to_thread.run_sync(
+            lambda: tool.function(**parameters), limiter=threads, abandon_on_cancel=True
+        )
+        return await result if inspect.isawaitable(result) else result
+
+    def _context(self) -> Context[Any]:
+        return Context(
+            deps=self.deps,
+            sandbox=self.sandbox,
+            idempotency_key=self.idempotency_key,
+            output=lambda text: self.on_output("stdout", text),
+            run=self._run_command,
+            names=self.names,
+        )
+
+    async def _run_command(self, command: Command) -> Completed:
+        if self.sandbox is None:
+            raise UserError(
+                f"tool `{self.call.tool.name}` needs a sandbox, and this run has none",
+                hint="choose one with `sandbox=`, or leave the tool out",
+            )
+        self.completed = await self.sandbox.run(command, self.on_output)
+        self.sandbox_s += self.completed.duration_s
+        if self.completed.status not in (Status.OK, Status.FAILED):
+            raise CallFailed(self.completed.status.value, _stopped_text(self.completed))
+        return self.completed
+
+    def _observation(
+        self, value: Value, failure: Failure | None, late: bool, duration: float
+    ) -> Observation:
+        status = Status.OK if failure is None else Status.FAILED
+        if late:
+            status = Status.TIMEOUT
+        completed = self.completed
+        # A tool that swallows the error of a killed command must not turn it into a success.
+        if completed is not None and completed.status not in (Status.OK, Status.FAILED):
+            status = completed.status
+            failure = failure or Failure(type=status.value, message=_stopped_text(completed))
+        if self.call.tool.effect.value == "external" and status not in (Status.OK, Status.FAILED):
+            status = Status.UNKNOWN
+        return Observation(
+            status=status,
+            value=value if status is Status.OK else None,
+            error=failure,
+            exit_code=completed.exit_code if completed else None,
+            stdout=completed.stdout if completed else None,
+            stderr=completed.stderr if completed else None,
+            notes=completed.notes if completed else (),
+            duration_s=duration,
+        )
+
+
+def thread_limiter() -> anyio.CapacityLimiter:
+    """As wide as any plan: the default pool would run eight blocking tools in two waves."""
+    return anyio.CapacityLimiter(_MOST_THREADS)
+
+
+def _failure(error: Exception, call: BoundCall) -> Failure:
+    message = str(error)
+    if isinstance(error, TimeoutError) and not message:
+        message = f"`{call.tool.name}` took longer than {call.tool.timeout_s:g} s"
+    return Failure(type=type(error).__name__, message=message[:4_000])
+
+
+def _stopped_text(completed: Completed) -> str:
+    match completed.status:
+        case Status.TIMEOUT:
+            return f"the command was ended after {completed.duration_s:.1f} s, its time limit"
+        case Status.OOM:
+            return "the command was ended: out of memory"
+        case Status.OUTPUT_LIMIT:
+            return "the command was ended: it wrote more output than is kept"
+        case _:
+            return f"the command was killed by signal {completed.signal}"

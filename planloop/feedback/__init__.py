@@ -1,0 +1,1 @@
+"""What the planner is told: results, checks, and whether a run gets anywhere."""

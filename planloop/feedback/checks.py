@@ -1,0 +1,252 @@
+"""Checks: run over the result in a clean sandbox, or on the host by the app and its world.
+
+The judged code never shares a live sandbox with its check, and pinned paths are the original's.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from planloop.environment import Environment
+from planloop.errors import UserError
+from planloop.feedback.output import OutputType
+from planloop.observation import Status
+from planloop.sandbox import Command, Completed, Sandbox
+from planloop.state import CheckResult, Execution, PinnedCheck, State
+from planloop.task import Check, FileCheck, PythonCheck, RunCheck
+from planloop.values import Value
+from planloop.workspace import Workbench, default_pins, loads_in_process, pinned_tree
+
+_SHOWN_BYTES = 4_000
+
+OpenClean = Callable[[], AbstractAsyncContextManager[Sandbox]]
+"""Opens a sandbox with an empty workspace."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What a check of the app's own gets to see of a result."""
+
+    output: Value
+    """What the plan's `done` was given."""
+    folder: Path | None
+    """A copy of the resulting files, to read; None where there is no workspace."""
+    deps: Any
+
+
+HostCheck = Callable[[Candidate], "bool | str | Awaitable[bool | str]"]
+"""A check of the app's own: True passes; False, or a text that says why, fails."""
+
+
+class Checks:
+    """Runs the checks of one run."""
+
+    def __init__(
+        self,
+        *,
+        bench: Workbench | None,
+        open_clean: OpenClean | None,
+        host: Sequence[HostCheck],
+        environment: Environment,
+        output_type: OutputType,
+        deps: Any,
+    ) -> None:
+        self._bench = bench
+        self._open_clean = open_clean
+        self._host = tuple(host)
+        self._environment = environment
+        self._output_type = output_type
+        self._deps = deps
+
+    async def run(self, state: State, execution: Execution) -> Sequence[CheckResult]:
+        """Every pinned check, the app's own, and the environment's, in this order."""
+        misfit = self._output_type.problem(execution.output)
+        if misfit is not None:
+            return [misfit]
+        result = await self._bench.result() if self._bench else None
+        pinned = (*state.pinned, *execution.proposed)
+        found = [await self._pinned(one, result) for one in pinned]
+        candidate = Candidate(output=execution.output, folder=result, deps=self._deps)
+        found += [await _on_host(check, candidate) for check in self._host]
+        found += [
+            dataclasses.replace(one, by="host")
+            for one in await self._environment.check(execution.output)
+        ]
+        return found
+
+    async def pin_proposed(self, check: Check) -> PinnedCheck:
+        """Fix a check that the planner proposes, and see whether it passes on untouched files."""
+        pinned = PinnedCheck(check=check, proposed=True)
+        found = await self._pinned(pinned, self._bench.original if self._bench else None)
+        return dataclasses.replace(pinned, passes_untouched=found.passed)
+
+    async def refuse_impossible(self, checks: Sequence[Check], sandbox: Sandbox | None) -> None:
+        """Raise `UserError` for a check that cannot run at all, before the first model call."""
+        for check in checks:
+            if isinstance(check, FileCheck):
+                continue
+            if sandbox is None:
+                raise UserError(
+                    f"check `{check.label}` needs a sandbox, and this run has none",
+                    hint="choose one with `sandbox:`, or use a `file` check",
+                )
+            program = _program(check)
+            if program and not await _exists(program, sandbox):
+                raise UserError(
+                    f"check `{check.label}` cannot run: the sandbox has no `{program}`",
+                    hint="use a program that is there, or an image that has it",
+                )
+
+    async def _pinned(self, pinned: PinnedCheck, result: Path | None) -> CheckResult:
+        check = pinned.check
+        match check:
+            case FileCheck():
+                found = await anyio.to_thread.run_sync(_file, check, result)
+            case RunCheck() | PythonCheck():
+                found = await self._in_sandbox(check, result)
+        return dataclasses.replace(
+            found, proposed=pinned.proposed, passes_untouched=pinned.passes_untouched
+        )
+
+    async def _in_sandbox(self, check: RunCheck | PythonCheck, result: Path | None) -> CheckResult:
+        if self._bench is None or self._open_clean is None or result is None:
+            return CheckResult(
+                label=check.label, passed=False, broken=True, detail="there is no sandbox to run it"
+            )
+        with self._bench.scratch("check") as target:
+            restored, removed = await self._own_copy(check, result, target)
+            forged = _in_process(check, target)
+            async with self._open_clean() as sandbox:
+                await sandbox.copy_in(target)
+                completed = await sandbox.run(_command(check))
+        return CheckResult(
+            label=check.label,
+            passed=completed.status is Status.OK,
+            detail=_detail(completed),
+            in_process=forged,
+            restored=restored,
+            removed=removed,
+        )
+
+    async def _own_copy(
+        self, check: RunCheck | PythonCheck, result: Path, target: Path
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        assert self._bench is not None
+        original = self._bench.original
+        if isinstance(check, PythonCheck):
+            pins: tuple[str, ...] = ()
+        elif check.pins is None:
+            existing = await anyio.to_thread.run_sync(_paths, original)
+            pins = default_pins(check.run, existing)
+        else:
+            pins = check.pins
+        pinned = await anyio.to_thread.run_sync(pinned_tree, original, result, pins, target)
+        return pinned.restored, pinned.removed
+
+
+def _command(check: RunCheck | PythonCheck) -> Command:
+    if isinstance(check, RunCheck):
+        return Command(line=check.run, timeout_s=check.timeout_s)
+    source = check.python.encode()
+    return Command(argv=("python3", "-"), stdin=source, timeout_s=check.timeout_s)
+
+
+def _in_process(check: RunCheck | PythonCheck, tree: Path) -> bool:
+    """Whether the check loads judged code into its own process, which could then forge it."""
+    if isinstance(check, RunCheck):
+        return loads_in_process(check.run)
+    found = {path.stem if path.suffix == ".py" else path.name for path in tree.iterdir()}
+    if found & (sys.stdlib_module_names | {"sitecustomize", "usercustomize"}):
+        return True
+    try:
+        nodes = list(ast.walk(ast.parse(check.python)))
+    except (SyntaxError, ValueError, RecursionError):
+        return True
+    plain = [n for n in nodes if isinstance(n, ast.Import)]
+    imported = {alias.name.split(".")[0] for node in plain for alias in node.names}
+    imported |= {(n.module or "").split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom)}
+    dynamic = {n.id for n in nodes if isinstance(n, ast.Name)} & {"exec", "eval", "__import__"}
+    return bool(imported & (found | {"importlib", "runpy"}) or dynamic)
+
+
+def _file(check: FileCheck, result: Path | None) -> CheckResult:
+    detail = _file_problem(check, result)
+    return CheckResult(label=check.label, passed=detail is None, detail=detail or "")
+
+
+def _file_problem(check: FileCheck, result: Path | None) -> str | None:
+    if result is None:
+        return "there is no workspace"
+    path = result
+    for step in Path(check.file).parts:
+        path = path / step
+        if path.is_symlink():
+            return f"`{check.file}` is, or lies behind, a link"
+    if not path.is_file():
+        return f"`{check.file}` does not exist" if not path.exists() else "it is no regular file"
+    if check.contains is None and check.equals is None:
+        return None
+    text = path.read_bytes().decode("utf-8", "replace")
+    if check.contains is not None and check.contains not in text:
+        return f"it does not contain {check.contains!r}"
+    if check.equals is not None and text != check.equals:
+        return f"it holds {text[:500]!r}, not {check.equals[:500]!r}"
+    return None
+
+
+async def _on_host(check: HostCheck, candidate: Candidate) -> CheckResult:
+    label = getattr(check, "__name__", type(check).__name__)
+    try:
+        said = check(candidate)
+        if inspect.isawaitable(said):
+            said = await said
+    except Exception as error:  # an app's check that raises has not passed
+        return CheckResult(
+            label=label, passed=False, by="host", detail=f"{type(error).__name__}: {error}"
+        )
+    if said is True:
+        return CheckResult(label=label, passed=True, by="host")
+    detail = said if isinstance(said, str) else f"it returned {said!r}; True passes"
+    return CheckResult(label=label, passed=False, by="host", detail=detail)
+
+
+def _program(check: RunCheck | PythonCheck) -> str | None:
+    """The program that a check starts, where that is plain to see."""
+    if isinstance(check, PythonCheck):
+        return "python3"
+    try:
+        words = shlex.split(check.run)
+    except ValueError:
+        return None
+    while words and "=" in words[0]:
+        words.pop(0)
+    plain = bool(words) and all(c.isalnum() or c in "._+-" for c in words[0])
+    return words[0] if plain else None
+
+
+async def _exists(program: str, sandbox: Sandbox) -> bool:
+    command = Command(line=f"command -v {shlex.quote(program)}", timeout_s=10)
+    return (await sandbox.run(command)).status is Status.OK
+
+
+def _detail(completed: Completed) -> str:
+    head = {
+        Status.OK: "",
+        Status.FAILED: f"exit {completed.exit_code}",
+    }.get(completed.status, completed.status.value)
+    streams = [completed.stdout.text[-_SHOWN_BYTES:], completed.stderr.text[-_SHOWN_BYTES:]]
+    return "\n".join(part.rstrip() for part in [head, *streams] if part.strip())
+
+
+def _paths(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]

@@ -1,0 +1,220 @@
+"""Source text to a plan: a flow, validated whole, or the reason why it is a program."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from planloop.errors import PlanInvalid
+from planloop.language.findings import Findings
+from planloop.language.grammar import STATEMENTS
+from planloop.language.limits import MAX_STATEMENTS
+from planloop.language.scopes import scopes_of
+from planloop.language.source import check_compiles, read_source, refuse_deep, segment, source_lines
+from planloop.language.validate import Validator
+from planloop.language.words import check_words, is_word, kind_of, word_of
+from planloop.plan import Flow, Program, Statement, StatementKind
+from planloop.tool import Tool
+
+_DESCRIPTIONS: Mapping[type[ast.stmt], str] = {
+    ast.AugAssign: "an assignment such as `+=`",
+    ast.FunctionDef: "a `def`",
+    ast.AsyncFunctionDef: "an `async def`",
+    ast.ClassDef: "a `class`",
+    ast.Import: "an `import`",
+    ast.ImportFrom: "an `import`",
+    ast.For: "a `for` statement",
+    ast.AsyncFor: "an `async for` statement",
+    ast.While: "a `while` statement",
+    ast.If: "an `if` statement",
+    ast.With: "a `with` statement",
+    ast.AsyncWith: "an `async with` statement",
+    ast.Try: "a `try` statement",
+    ast.TryStar: "a `try` statement",
+    ast.Match: "a `match` statement",
+    ast.Delete: "a `del` statement",
+    ast.Assert: "an `assert` statement (write `expect(…)`)",
+    ast.Raise: "a `raise` statement",
+    ast.Global: "a `global` statement",
+    ast.Nonlocal: "a `nonlocal` statement",
+}
+_ANNOTATIONS = (
+    ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.BinOp, ast.BitOr, ast.Tuple,
+    ast.List, ast.Load,
+)  # fmt: skip
+
+
+def parse(source: str, tools: Mapping[str, Tool], names: Collection[str]) -> Flow | Program:
+    """Read a plan.
+
+    Args:
+        source: what the planner wrote.
+        tools: by the names that plans use, as `tool_table` makes them.
+        names: what the run has bound already.
+
+    Raises:
+        PlanInvalid: it is no valid plan; the text says where, why and what to do.
+    """
+    tree = read_source(source)
+    check_compiles(tree)
+    body = [node for node in tree.body if not _says_nothing(node)]
+    if len(body) > MAX_STATEMENTS:
+        extra = body[MAX_STATEMENTS]
+        return Program(source, f"more than {MAX_STATEMENTS} statements", extra.lineno, 1)
+    findings = Findings(source)
+    statements = _Reader(source, findings, tools, names).read(body)
+    if (program := findings.program()) is not None:
+        return program
+    findings.raise_mistakes()
+    if not statements:
+        raise PlanInvalid("nothing to do: write a call, or done(…) if all is done")
+    return Flow(statements=statements, source=source, tools=tools)
+
+
+def parse_native(
+    calls: Sequence[tuple[str, str, dict[str, Any]]],
+    tools: Mapping[str, Tool],
+    names: Collection[str],
+) -> Flow:
+    """Native tool calls as a flow of one statement each, in order.
+
+    Args:
+        calls: id, name and arguments of each call.
+        tools: by the names that plans use.
+        names: what the run has bound already.
+
+    Raises:
+        PlanInvalid: a tool is unknown or its arguments cannot fit; `line` is the call's number.
+    """
+    if not calls:
+        raise PlanInvalid("nothing to do: no tool was called")
+    body = [_native_statement(n, *call[1:]) for n, call in enumerate(calls, 1)]
+    source = "\n".join(ast.unparse(node) for node in body)
+    findings = Findings(source)
+    statements = _Reader(source, findings, tools, names).read(body)
+    findings.raise_mistakes()
+    if (program := findings.program()) is not None:
+        raise PlanInvalid(program.reason, line=program.line, column=program.column)
+    ids = tuple(call[0] for call in calls)
+    return Flow(statements=statements, source=source, native_ids=ids, tools=tools)
+
+
+def _native_statement(number: int, name: str, arguments: dict[str, Any]) -> ast.stmt:
+    keywords = [
+        ast.keyword(arg=key, value=_constant(value, number)) for key, value in arguments.items()
+    ]
+    call = ast.Call(func=ast.Name(id=name, ctx=ast.Load()), args=[], keywords=keywords)
+    node = ast.Expr(value=call)
+    for found in ast.walk(node):
+        found.lineno = found.end_lineno = number  # type: ignore[attr-defined]
+        found.col_offset = 0  # type: ignore[attr-defined]
+    refuse_deep(node)
+    return node
+
+
+def _constant(value: Any, number: int, depth: int = 0) -> ast.expr:
+    if depth > 100:
+        raise PlanInvalid("the arguments are nested too deeply", line=number, column=1)
+    if isinstance(value, list):
+        return ast.List([_constant(item, number, depth + 1) for item in value], ast.Load())
+    if isinstance(value, dict):
+        keys: list[ast.expr | None] = [ast.Constant(key) for key in value]
+        return ast.Dict(keys, [_constant(item, number, depth + 1) for item in value.values()])
+    return ast.Constant(value)
+
+
+class _Reader:
+    """Reads statements in order, each with the names above it in view."""
+
+    def __init__(
+        self,
+        source: str,
+        findings: Findings,
+        tools: Mapping[str, Tool],
+        names: Collection[str],
+    ) -> None:
+        self._lines = source_lines(source)
+        self._findings = findings
+        self._validator = Validator(findings, tools, names)
+        self._scopes: dict[int, str] = {}
+
+    def read(self, body: list[ast.stmt]) -> tuple[Statement, ...]:
+        """All statements; what is wrong is in the findings."""
+        self._validator.expect_later(_bound_lines(body))
+        self._scopes = scopes_of(self._lines, body)
+        found: list[Statement] = []
+        for index, node in enumerate(body):
+            statement = self._statement(index, node)
+            if statement is not None:
+                found.append(statement)
+                self._refuse_after_end(found, node)
+        return tuple(found)
+
+    def _refuse_after_end(self, found: list[Statement], node: ast.stmt) -> None:
+        before = found[-2].node if len(found) > 1 else None
+        if isinstance(before, ast.Expr) and is_word(before.value):
+            word = word_of(before.value)
+            if word in ("done", "give_up"):
+                self._findings.mistake(node, f"nothing runs after `{word}(…)`; make it the last")
+
+    def _statement(self, index: int, node: ast.stmt) -> Statement | None:
+        if type(node) not in STATEMENTS:
+            reason = _DESCRIPTIONS.get(type(node), f"`{type(node).__name__}`")
+            self._findings.outside(node, reason)
+            return None
+        self._validator.begin()
+        if isinstance(node, ast.Expr):
+            check_words(node.value, self._validator, self._findings, index)
+            return self._made(index, kind_of(node.value), node, ())
+        assignment = self._plain_assignment(node)
+        if assignment is None:
+            return None
+        self._validator.expression(assignment.value)
+        binds = [name for target in assignment.targets for name in self._validator.bind(target)]
+        return self._made(index, "assign", assignment, tuple(binds))
+
+    def _plain_assignment(self, node: ast.stmt) -> ast.Assign | None:
+        """An assignment without its annotation."""
+        if isinstance(node, ast.Assign):
+            return node
+        assert isinstance(node, ast.AnnAssign)
+        plain = all(isinstance(part, _ANNOTATIONS) for part in ast.walk(node.annotation))
+        if node.value is None or not plain:
+            self._findings.outside(node, "a declaration")
+            return None
+        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
+
+    def _made(
+        self, index: int, kind: StatementKind, node: ast.Assign | ast.Expr, binds: tuple[str, ...]
+    ) -> Statement:
+        return Statement(
+            index=index,
+            kind=kind,
+            text=ast.unparse(node),
+            source=segment(self._lines, node),
+            line=node.lineno,
+            scope=self._scopes.get(node.lineno),
+            node=node,
+            reads=frozenset(self._validator.reads),
+            binds=tuple(dict.fromkeys(binds)),
+            calls=tuple(self._validator.calls),
+        )
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    """`pass`, and constants that stand alone, such as a docstring."""
+    if isinstance(node, ast.Pass):
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _bound_lines(body: list[ast.stmt]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in [*targets, *([node.target] if isinstance(node, ast.AnnAssign) else [])]:
+            for part in ast.walk(target):
+                if isinstance(part, ast.Name):
+                    found.setdefault(part.id, node.lineno)
+    return found

@@ -1,0 +1,1 @@
+"""Asks a model for plans: the prompt, the conversation, and reading replies."""

@@ -1,0 +1,122 @@
+"""Reads a model's reply: a fenced Python block, native tool calls, or prose."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Mapping
+
+from planloop.errors import PlanInvalid
+from planloop.language import parse, parse_native
+from planloop.messages import Reply
+from planloop.plan import Answer, Flow, Plan, Program
+from planloop.tool import Tool, json_arguments
+
+_FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
+_PYTHON = frozenset({"python", "py", "python3"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A fenced block of a reply."""
+
+    info: str
+    source: str
+    closed: bool
+
+
+def read_reply(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) -> Plan:
+    """The plan that a reply is.
+
+    Raises:
+        PlanInvalid: it is none; the text says what is wrong and what to send instead.
+    """
+    if reply.finish == "length":
+        raise PlanInvalid("the reply was cut off at its length limit; send a shorter one")
+    if reply.finish == "content_filter":
+        raise PlanInvalid("the reply was cut off by the provider's content filter")
+    if reply.tool_calls:
+        return _native(reply, tools, names)
+    source = plan_source(reply.text, tools, names)
+    if source is None:
+        if not reply.text.strip():
+            raise PlanInvalid("the reply is empty; send a plan or an answer")
+        return Answer(reply.text.strip())
+    return _runnable(parse(source, tools, names))
+
+
+def plan_source(text: str, tools: Mapping[str, Tool], names: Collection[str]) -> str | None:
+    """The source of the plan in a reply's text; None if the text is prose.
+
+    Raises:
+        PlanInvalid: there are several blocks, or one is not closed.
+    """
+    found = blocks(text)
+    if any(block.info == "goals" for block in found):
+        raise PlanInvalid("goals are not available yet; send a python block")
+    plans = [block for block in found if block.info in _PYTHON]
+    if not plans:
+        plans = [block for block in found if not block.info and _calls_a_tool(block, tools, names)]
+    if len(plans) > 1:
+        raise PlanInvalid(
+            f"the reply has {len(plans)} python blocks; send one block with all of it"
+        )
+    if not plans:
+        return None
+    if not plans[0].closed:
+        raise PlanInvalid("the python block is not closed; send the whole plan again")
+    return plans[0].source
+
+
+def blocks(text: str) -> list[Block]:
+    """The fenced blocks of a Markdown text."""
+    found: list[Block] = []
+    fence, info, lines = "", "", list[str]()
+    for line in text.splitlines():
+        match = _FENCE.match(line)
+        if not fence:
+            if match:
+                words = match["info"].strip().lower().split()
+                fence, info, lines = match["fence"], words[0] if words else "", []
+        elif match and match["fence"].startswith(fence) and not match["info"].strip():
+            found.append(Block(info, "\n".join(lines) + "\n", closed=True))
+            fence = ""
+        else:
+            lines.append(line)
+    if fence:
+        found.append(Block(info, "\n".join(lines) + "\n", closed=False))
+    return found
+
+
+def _calls_a_tool(block: Block, tools: Mapping[str, Tool], names: Collection[str]) -> bool:
+    """Whether a block without a language is a plan: it must be one, and call something."""
+    try:
+        plan = parse(block.source, tools, names)
+    except PlanInvalid:
+        return False
+    if isinstance(plan, Program):
+        return any(re.search(rf"\b{re.escape(name)}\(", block.source) for name in tools)
+    return any(statement.calls or statement.kind != "expression" for statement in plan.statements)
+
+
+def _native(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) -> Plan:
+    calls = []
+    for number, call in enumerate(reply.tool_calls, 1):
+        try:
+            calls.append((call.id, call.name, json_arguments(call.arguments)))
+        except ValueError as error:
+            raise PlanInvalid(
+                f"the arguments of tool call {number} (`{call.name}`) are no JSON object: {error}"
+            ) from None
+    return parse_native(calls, tools, names)
+
+
+def _runnable(plan: Flow | Program) -> Flow:
+    if isinstance(plan, Flow):
+        return plan
+    raise PlanInvalid(
+        f"{plan.reason}: that makes the plan a program, and programs are not available yet; "
+        "write it as straight lines: calls, assignments, comprehensions, conditional expressions",
+        line=plan.line,
+        column=plan.column,
+    )

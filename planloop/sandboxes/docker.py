@@ -1,0 +1,273 @@
+"""Sandboxes by a Docker engine that shares this machine's kernel and files.
+
+One container a sandbox; its first process (`guest.py`) serves every call, so that no call costs
+an engine exec. The container needs `python3` in its image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from planloop.errors import SandboxLost, UserError
+from planloop.sandbox import WORKSPACE, SandboxSpec
+from planloop.sandboxes import tree
+from planloop.sandboxes.cgroup import oom_kills, own_cgroup
+from planloop.sandboxes.engine import DEFAULT_IMAGE, Engine
+from planloop.sandboxes.files import Files
+from planloop.sandboxes.link import Link
+from planloop.sandboxes.marks import make_home, mark, owner
+from planloop.sandboxes.resident import Machinery, ResidentSandbox
+from planloop.sandboxes.snapshots import Snapshots
+from planloop.text import one_line
+
+NOBODY = 65534
+"""The user of calls, where this process is root."""
+START_DEADLINE_S = 30.0
+_REMOVAL_DEADLINE_S = 20.0
+_DOOR = "/run/planloop"
+"""Where the first process finds its source and the socket of the host."""
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+async def open_docker(spec: SandboxSpec, *, run_id: str, state_dir: Path) -> ResidentSandbox:
+    """Start a sandbox by the Docker engine of the environment.
+
+    Raises:
+        UserError: no engine answers, it lacks the image, or the image cannot be used.
+    """
+    engine = await Engine.connect()
+    started = None
+    try:
+        image = await engine.image(spec.image or DEFAULT_IMAGE)
+        host = await engine.ask(lambda client: client.info())
+        started = _Started(engine, spec, run_id, image, host, make_home(state_dir, run_id))
+        return await started.start()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await (started.destroy() if started is not None else engine.close())
+        raise
+
+
+@dataclasses.dataclass
+class _Started:
+    """What exists of a sandbox so far, so that it can be taken down from any point."""
+
+    engine: Engine
+    spec: SandboxSpec
+    run_id: str
+    image: dict[str, Any]
+    host: dict[str, Any]
+    home: Path
+    user: int = dataclasses.field(default_factory=lambda: os.geteuid() or NOBODY)
+    """Calls run as nobody, or as this process's own user where only that may share files."""
+    container: str | None = None
+    first: int = 0
+    """Id of the first process, as the host sees it."""
+
+    async def start(self) -> ResidentSandbox:
+        self._make_folders()
+        link = await self._first_process()
+        return ResidentSandbox("docker", self.spec.limits, self._unenforced(), self._with(link))
+
+    def _make_folders(self) -> None:
+        for name, mode in (("workspace", 0o700), ("door", 0o755)):
+            (self.home / name).mkdir()
+            (self.home / name).chmod(mode)
+        if os.geteuid() == 0:
+            os.chown(self.home / "workspace", self.user, self.user)
+        shutil.copyfile(Path(__file__).with_name("guest.py"), self.home / "door" / "guest.py")
+        (self.home / "door" / "guest.py").chmod(0o644)
+
+    async def _first_process(self) -> Link:
+        with _listening(self.home / "door") as listener:
+            await self._run_container()
+            with anyio.move_on_after(START_DEADLINE_S):
+                await anyio.wait_readable(listener)
+            link = _accepted(listener)
+        greeting = await link.greeting(START_DEADLINE_S) if link is not None else None
+        if link is None or greeting is None:
+            raise self._silent()
+        self.first = greeting.pid
+        return link
+
+    async def _run_container(self) -> None:
+        from docker.errors import APIError
+
+        try:
+            made = str((await self.engine.ask(self._create))["Id"])
+            self.container = made
+            await self.engine.ask(lambda client: client.start(made))
+        except APIError as error:
+            raise _refused(error, self.spec.image or DEFAULT_IMAGE) from None
+
+    def _create(self, client: Any) -> Any:
+        from docker.types import Mount
+
+        limits = self.spec.limits
+        return client.create_container(
+            image=self.spec.image or DEFAULT_IMAGE,
+            name=mark(self.run_id),
+            entrypoint=["python3", "-I", "-S", f"{_DOOR}/guest.py", self._config()],
+            command=[],
+            user="0:0",
+            working_dir="/",
+            hostname="sandbox",
+            labels={"planloop.run": self.run_id, "planloop.owner": owner()},
+            host_config=client.create_host_config(
+                auto_remove=True,
+                mounts=[
+                    Mount(WORKSPACE, str(self.home / "workspace"), type="bind"),
+                    Mount(_DOOR, str(self.home / "door"), type="bind", read_only=True),
+                ],
+                cap_drop=["ALL"],
+                cap_add=["SETUID", "SETGID", "KILL"],
+                ipc_mode="private",
+                log_config={"Type": "none"},
+                mem_limit=limits.memory_bytes,
+                memswap_limit=limits.memory_bytes,
+                network_mode="none",
+                pids_limit=limits.processes,
+                read_only=True,
+                security_opt=["no-new-privileges"],
+                shm_size=limits.memory_bytes // 8,
+                tmpfs={"/tmp": f"size={limits.memory_bytes // 4},mode=1777,exec,nosuid,nodev"},
+            ),
+        )
+
+    def _config(self) -> str:
+        return json.dumps(
+            {
+                "socket": f"{_DOOR}/socket",
+                "user": [self.user, self.user],
+                "processes": None,
+                "address_space": None if self._holds_memory else self.spec.limits.memory_bytes,
+            }
+        )
+
+    @property
+    def _holds_memory(self) -> bool:
+        return bool(self.host.get("MemoryLimit"))
+
+    def _with(self, link: Link) -> Machinery:
+        owner_inside = (self.user, self.user) if os.geteuid() == 0 else None
+        return Machinery(
+            link=link,
+            files=Files(tree.open_root(self.home / "workspace"), owner_inside),
+            snapshots=Snapshots(self.home / "snapshots"),
+            environment={
+                "PATH": self._image_path(),
+                "HOME": "/tmp",
+                "LANG": "C.UTF-8",
+                "TMPDIR": "/tmp",
+            },
+            oom_kills=self._oom_counter(),
+            how_it_ended=self._how_it_ended,
+            destroy=self.destroy,
+        )
+
+    def _image_path(self) -> str:
+        """PATH as the image sets it."""
+        for variable in self.image.get("Config", {}).get("Env") or ():
+            if variable.startswith("PATH="):
+                return str(variable.removeprefix("PATH="))
+        return _PATH
+
+    def _oom_counter(self) -> Callable[[], int]:
+        folder = own_cgroup(self.first, "memory")
+        return lambda: (oom_kills(folder) or 0) if folder is not None else 0
+
+    def _unenforced(self) -> tuple[str, ...]:
+        said = ["disk limit: not enforced by docker", "inode limit: not enforced by docker"]
+        if not self.host.get("PidsLimit", True):
+            said.insert(0, "process limit: this engine's kernel has none")
+        if not self._holds_memory:
+            said.insert(0, "memory limit: per process only")
+        return tuple(said)
+
+    def _silent(self) -> UserError:
+        image = one_line(self.spec.image or DEFAULT_IMAGE, 80)
+        return UserError(
+            f"sandbox `docker` cannot run: the first process in image `{image}` did not answer",
+            hint="it needs python3 (3.8 or later), and an engine that shares this machine's files",
+        )
+
+    async def _how_it_ended(self) -> str:
+        from docker.errors import APIError
+
+        try:
+            known = self.container or ""
+            state = await self.engine.ask(lambda client: client.inspect_container(known))
+        except APIError:
+            return "its container ended"
+        except SandboxLost as lost:
+            return lost.message
+        killed = state["State"].get("OOMKilled")
+        return "its container ran out of memory" if killed else "its first process does not answer"
+
+    async def destroy(self) -> None:
+        """End and remove the container, proven, and what was made on the host."""
+        if self.container is not None:
+            with contextlib.suppress(SandboxLost):
+                await _removed(self.engine, self.container)
+            self.container = None
+        await self.engine.close()
+        await anyio.to_thread.run_sync(tree.remove, self.home)
+
+
+async def _removed(engine: Engine, container: str) -> None:
+    """Remove a container by force and wait until the engine no longer knows it."""
+    from docker.errors import APIError, NotFound
+
+    with anyio.move_on_after(_REMOVAL_DEADLINE_S):
+        while True:
+            try:
+                await engine.ask(lambda c: c.remove_container(container, v=True, force=True))
+            except NotFound:
+                return
+            except APIError:
+                await anyio.sleep(0.02)  # its removal has begun by itself
+
+
+@contextlib.contextmanager
+def _listening(folder: Path) -> Iterator[socket.socket]:
+    """A socket in a folder, gone afterwards: nothing inside can come later."""
+    directory = tree.open_root(folder)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.bind(f"/proc/self/fd/{directory}/socket")  # the folder's own path may be too long
+        (folder / "socket").chmod(0o666)
+        listener.listen(1)
+        listener.setblocking(False)
+        yield listener
+    finally:
+        listener.close()
+        os.close(directory)
+        (folder / "socket").unlink(missing_ok=True)
+
+
+def _accepted(listener: socket.socket) -> Link | None:
+    try:
+        return Link(listener.accept()[0])
+    except BlockingIOError:
+        return None
+
+
+def _refused(error: Exception, image: str) -> UserError:
+    said = one_line(str(getattr(error, "explanation", None) or error), 200)
+    if "executable file not found" in said:
+        return UserError(
+            f"image `{one_line(image, 80)}` has no python3, which docker sandboxes need",
+            hint="add python3 (3.8 or later) to the image",
+        )
+    return UserError(f"sandbox `docker` cannot run: {said}", hint="`planloop doctor` tries it")

@@ -1,0 +1,208 @@
+"""Append-only logs of events: one JSON object a line, one writer, blobs beside it by hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from planloop.errors import InfrastructureError, TraceDamaged, UserError
+from planloop.events import LIVE_ONLY, Event, from_json, to_json
+
+TRACE_FILE = "trace.jsonl"
+_LARGE_LINE = 128 * 1024
+"""Characters; the value of a call whose line is longer goes to a blob."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """An event as the log holds it. `at` is wall-clock time in seconds; order is `seq`."""
+
+    seq: int
+    at: float
+    event: Event
+
+
+class Log(Protocol):
+    """Where a run's events go."""
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Add an event; with `sync` it is on the disk itself when this returns.
+
+        Raises:
+            InfrastructureError: it could not be written; nothing that depends on it may start.
+        """
+        ...
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes, return their hash."""
+        ...
+
+    def close(self) -> None:
+        """Release the log. Safe to call twice."""
+        ...
+
+
+class MemoryLog:
+    """A log that lives as long as its object."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Recorded] = []
+        self.blobs: dict[str, bytes] = {}
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Add an event."""
+        if not isinstance(event, LIVE_ONLY):
+            self.recorded.append(Recorded(len(self.recorded) + 1, time.time(), event))
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes, return their hash."""
+        name = hashlib.sha256(data).hexdigest()
+        self.blobs[name] = data
+        return name
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class FolderLog:
+    """A log in a run's folder. The folder is private; the file is locked by its one writer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "blobs").mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        self._file: int | None = os.open(folder / TRACE_FILE, flags, 0o600)
+        _lock(self._file, folder)
+        self._seq = 0
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Write and flush an event; `sync` waits for the disk.
+
+        Raises:
+            InfrastructureError: the disk is full or gone.
+        """
+        if isinstance(event, LIVE_ONLY):
+            return
+        if self._file is None:
+            raise InfrastructureError("the run's trace is closed")
+        self._seq += 1
+        line = _line({"seq": self._seq, "at": time.time(), **to_json(event)})
+        if len(line) > _LARGE_LINE:
+            line = self._with_blob(event)
+        try:
+            _write_all(self._file, line.encode("utf-8", "backslashreplace"))
+            if sync:
+                os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write the trace: {error.strerror}", hint=f"look at {self.folder}"
+            ) from None
+
+    def _with_blob(self, event: Event) -> str:
+        plain = {"seq": self._seq, "at": time.time(), **to_json(event)}
+        observation = plain.get("observation")
+        if isinstance(observation, dict) and "value" in observation:
+            value = json.dumps(observation["value"], separators=(",", ":"))
+            observation["value"] = {"$blob": self.put_blob(value.encode())}
+        return _line(plain)
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes under their hash, return it.
+
+        Raises:
+            InfrastructureError: the disk is full or gone.
+        """
+        name = hashlib.sha256(data).hexdigest()
+        path = self.folder / "blobs" / name
+        try:
+            if not path.exists():
+                temporary = path.with_suffix(f".{os.getpid()}")
+                temporary.write_bytes(data)
+                temporary.replace(path)
+        except OSError as error:
+            raise InfrastructureError(f"cannot write a blob: {error.strerror}") from None
+        return name
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read_log(folder: Path) -> tuple[list[Recorded], tuple[str, ...]]:
+    """The events of a run's folder, and notices (a torn last line was dropped).
+
+    Raises:
+        UserError: there is no trace, or it is a link.
+        TraceDamaged: anything else than the last line is not as it was written.
+    """
+    path = folder / TRACE_FILE
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        raise UserError(f"`{folder}` holds no readable trace: {error.strerror}") from None
+    with os.fdopen(file, "rb") as stream:
+        data = stream.read()
+    lines = data.split(b"\n")
+    notices: tuple[str, ...] = ()
+    if lines.pop():
+        notices = (f"the last line of {path.name} was cut off in the middle; it is dropped",)
+    return [_read_line(folder, number, line) for number, line in enumerate(lines, 1)], notices
+
+
+def _read_line(folder: Path, number: int, line: bytes) -> Recorded:
+    try:
+        found: Any = json.loads(line)
+        if not isinstance(found, dict) or found.get("seq") != number:
+            raise ValueError("its number is out of order")
+        _load_blob(folder, found)
+        return Recorded(number, float(found["at"]), from_json(found))
+    except (ValueError, KeyError, RecursionError) as error:
+        raise TraceDamaged(
+            f"{folder / TRACE_FILE}, line {number}: {error}",
+            hint="the run cannot be read past this line; restore the file from a copy",
+        ) from None
+
+
+def _load_blob(folder: Path, found: dict[str, Any]) -> None:
+    observation = found.get("observation")
+    value = observation.get("value") if isinstance(observation, dict) else None
+    if observation is None or not (isinstance(value, dict) and set(value) == {"$blob"}):
+        return
+    name = value["$blob"]
+    if not (isinstance(name, str) and len(name) == 64 and name.isalnum()):
+        raise ValueError("it names no blob")
+    try:
+        data = (folder / "blobs" / name).read_bytes()
+    except OSError:
+        raise ValueError(f"blob {name[:12]} is missing") from None
+    if hashlib.sha256(data).hexdigest() != name:
+        raise ValueError(f"blob {name[:12]} is not as it was written")
+    observation["value"] = json.loads(data)
+
+
+def _line(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; two writers there are the user's to avoid
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise UserError(f"run `{folder.name}` is being written by another process") from None

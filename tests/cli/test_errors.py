@@ -1,0 +1,147 @@
+"""Mistakes of the user: one clear error on standard error, exit 2, no traceback, nothing left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from console import Shell
+
+CASES = [
+    (
+        ("rum", "task.md"),
+        "error: there is no command `rum`\n\n"
+        "hint: did you mean `run`? `planloop --help` shows what there is\n",
+    ),
+    (
+        ("run", "x", "--modle", "y"),
+        "error: there is no option `--modle`\n\n"
+        "hint: did you mean `--model`? `planloop run --help` shows what there is\n",
+    ),
+    (
+        ("--colour", "never"),
+        "error: there is no option `--colour`\n\n"
+        "hint: did you mean `--color`? `planloop --help` shows what there is\n",
+    ),
+    (
+        ("run",),
+        "error: `<task>...` is missing\n\nhint: `planloop run --help` shows what there is\n",
+    ),
+    (
+        ("show",),
+        "error: `<run>` is missing\n\nhint: `planloop show --help` shows what there is\n",
+    ),
+    (
+        ("run", "foo.md"),
+        "error: foo.md: there is no such file or folder\n\n"
+        "hint: name a task file or a folder with a `task.md`; a text has more than one word\n",
+    ),
+    (
+        ("run", "two words", "--budget", "cost"),
+        "error: --budget: `cost` is no limit\n\n"
+        "hint: write `--budget cost=4`, with one of `cost`, `time`, `tokens`, `rounds`, `calls`, "
+        "`sandbox_time`\n",
+    ),
+    (
+        ("run", "two words", "--sandbox", "dokcer"),
+        "error: --sandbox: there is no sandbox `dokcer`\n\n"
+        "hint: did you mean `docker`? known: `auto`, `bubblewrap`, `docker`, `none`\n",
+    ),
+    (
+        ("run", "two words", "--sandbox", "unsafe-local"),
+        "error: --sandbox: `unsafe-local` runs the model's code on the bare host\n\n"
+        "hint: only the flag `--unsafe-local` allows it; better is `--sandbox auto`\n",
+    ),
+    (
+        ("run", "two words", "--model", "replay:none.jsonl"),
+        "error: cannot read the replay `{cwd}/none.jsonl`: No such file or directory\n\n"
+        "hint: `replay:FILE` is relative to the folder of the task\n",
+    ),
+    (
+        ("show", "7f3a"),
+        "error: no run `7f3a`\n\nhint: `planloop list` shows the runs of this folder\n",
+    ),
+    (
+        ("apply", "nonsense!"),
+        "error: no run `nonsense!`\n\nhint: `planloop list` shows the runs of this folder\n",
+    ),
+    (
+        ("help", "everything"),
+        "error: there is no command `everything`\n\nhint: `planloop --help` shows what there is\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), CASES, ids=[" ".join(c[0]) for c in CASES])
+def test_a_mistake_is_one_clear_error(
+    shell: Shell, arguments: tuple[str, ...], expected: str
+) -> None:
+    ran = shell(*arguments)
+    assert ran.err == expected.replace("{cwd}", str(shell.folder))
+    assert ran.out == ""
+    assert ran.code == 2
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_an_error_of_a_task_file_shows_its_line(shell: Shell) -> None:
+    (shell.folder / "task.md").write_text("---\nbudget: {cost: 2 dollars}\n---\nDo it.\n")
+    ran = shell("run", "task.md")
+    assert ran.code == 2
+    head, excerpt, caret, *_ = ran.err.splitlines()
+    assert head.startswith("error: task.md, line 2: ")
+    assert excerpt.strip() == "budget: {cost: 2 dollars}"
+    assert caret.index("^") == excerpt.index("2 dollars")
+
+
+def test_no_model_at_all_lists_what_would_work(shell: Shell) -> None:
+    ran = shell("run", "do it well")
+    assert ran.code == 2
+    assert "no model is named" in ran.err
+    assert "hint: " in ran.err
+    assert not (shell.folder / ".planloop").exists()
+
+
+def test_a_missing_key_names_its_variable(shell: Shell) -> None:
+    ran = shell("run", "do it well", "--model", "openai:gpt-5.4-mini")
+    assert ran.code == 2
+    assert "`OPENAI_API_KEY` is not set" in ran.err
+
+
+def test_a_folder_that_cannot_be_written_is_said(shell: Shell, fix: Path) -> None:
+    replay = fix / "replay.jsonl"
+    ran = shell("run", "do it well", "--model", f"replay:{replay}", cwd=Path("/proc"))
+    assert ran.code == 2
+    assert "error: cannot write in `/proc/.planloop`" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_current_folder_that_is_gone_is_said(shell: Shell) -> None:
+    gone = shell.folder / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone} && planloop run 'do it well' --model replay:x"
+    import subprocess
+
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, env=shell.environ, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the current folder does not exist any more")
+
+
+def test_debug_shows_where_an_error_comes_from(shell: Shell) -> None:
+    assert "Traceback" not in shell("show", "7f3a").err
+    assert "Traceback" in shell("show", "7f3a", "--debug").err
+
+
+def test_control_characters_of_a_name_are_shown_not_obeyed(shell: Shell) -> None:
+    ran = shell("run", "\x1b[31mred.md")
+    assert "\x1b" not in ran.err
+    assert ran.code == 2
+
+
+def test_home_is_not_needed(shell: Shell) -> None:
+    ran = shell("list", environ={"HOME": None})
+    assert ran.code == 0
+    assert ran.err == "no runs in this folder\n"
+    assert os.environ.get("HOME") != ""

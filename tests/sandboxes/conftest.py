@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from planloop.sandbox import Limits, Sandbox, SandboxSpec
+from planloop.sandboxes import open_sandbox
+
+SMALL = Limits(memory_bytes=96 << 20, processes=40, timeout_s=20.0)
+
+Opened = Callable[..., Awaitable[Sandbox]]
+
+
+@pytest.fixture(params=["bubblewrap", pytest.param("docker", marks=pytest.mark.docker)])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def opened(kind: str, tmp_path: Path) -> AsyncIterator[Opened]:
+    """Opens sandboxes of the kind under test, and closes them all."""
+    made: list[Sandbox] = []
+
+    async def make(limits: Limits = SMALL) -> Sandbox:
+        spec = SandboxSpec(kind=kind, limits=limits)
+        sandbox = await open_sandbox(spec, run_id=f"test-{os.getpid()}", state_dir=tmp_path / "s")
+        assert sandbox is not None
+        made.append(sandbox)
+        return sandbox
+
+    yield make
+    for sandbox in made:
+        await sandbox.close()
+
+
+@pytest.fixture
+async def sandbox(opened: Opened) -> Sandbox:
+    return await opened()
