@@ -89,7 +89,7 @@ class Agent(Generic[Deps, Output]):
             tools=tuple(tools),
             environment=environment,
             sandbox=SandboxSpec(kind=sandbox) if isinstance(sandbox, str) else sandbox,
-            checks=tuple(cast(Any, check) for check in checks if _is_function(check)),
+            checks=_functions(checks),
             deps=deps,
             output_type=output_type,
             approve=approve,
@@ -147,7 +147,7 @@ class Agent(Generic[Deps, Output]):
         self,
         text: str,
         *,
-        checks: Sequence[str | Check] = (),
+        checks: Sequence[str | Check | HostCheck] = (),
         budget: Budget | None = None,
     ) -> Result:
         """Say what comes next: workspace, names and ledger go on, checks and budget are new.
@@ -157,15 +157,18 @@ class Agent(Generic[Deps, Output]):
         """
         if self._session is None or self._task is None:
             raise UserError("there is no run to follow up", hint="call `run` first")
-        task = dataclasses.replace(self._task, text=text, checks=_checks(checks))
-        self.result = await self._session.run(task, budget or self._limits(task), said=text)
+        pinned = _checks([check for check in checks if not _is_function(check)])
+        task = dataclasses.replace(self._task, text=text, checks=pinned)
+        self.result = await self._session.run(
+            task, budget or self._limits(task), said=text, checks=_functions(checks)
+        )
         return self.result
 
     def follow_up_sync(
         self,
         text: str,
         *,
-        checks: Sequence[str | Check] = (),
+        checks: Sequence[str | Check | HostCheck] = (),
         budget: Budget | None = None,
     ) -> Result:
         """`follow_up`, from code that is not async."""
@@ -218,8 +221,36 @@ class Agent(Generic[Deps, Output]):
         return Session(assemble(self._options, task, os.environ))
 
 
+def _functions(checks: Sequence[object]) -> tuple[HostCheck, ...]:
+    return tuple(cast(Any, check) for check in checks if _is_function(check))
+
+
 def _is_function(check: object) -> bool:
     return callable(check)
+
+
+def _checks(found: Sequence[object]) -> tuple[Check, ...]:
+    return tuple(RunCheck(run=one) if isinstance(one, str) else cast(Check, one) for one in found)
+
+
+def _in_own_loop(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run a coroutine to its end: in this thread, or in another if this one has a loop already."""
+    import asyncio
+
+    if not _in_a_loop():
+        return asyncio.run(start())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(start())).result()
+
+
+def _in_a_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _checks(found: Sequence[object]) -> tuple[Check, ...]:

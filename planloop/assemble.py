@@ -35,10 +35,12 @@ def assemble(options: Options, task: Task, environ: Mapping[str, str]) -> Setup:
         environment = (
             resolve_environment(DEFAULT_ENVIRONMENT, base) if in_sandbox else Environment()
         )
-    model = resolve_model(options.model or task.model, environ=environ, base=base)
+    named = options.model or task.model
+    model = resolve_model(named, environ=environ, base=base)
     return Setup(
         model=model.model,
         price=model.price,
+        owns_model=model.model is not named,
         tools=tools,
         environment=environment,
         sandbox=sandbox,

@@ -99,6 +99,12 @@ def stop(state: State) -> End | None:
     return None
 
 
+def last_verdict(state: State) -> Verdict:
+    """What the checks said when they last ran."""
+    verdicts = (one.feedback.verdict for one in reversed(state.rounds))
+    return next((found for found in verdicts if found is not None), Verdict())
+
+
 def _ending(verdict: Verdict) -> tuple[RunStatus, str]:
     if verdict.passed:
         count = len(verdict.checks)

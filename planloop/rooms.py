@@ -47,6 +47,8 @@ class Setup:
     model: Model
     price: str
     """The model's price as people read it."""
+    owns_model: bool
+    """It was made from a name here, and is closed when a run ends."""
     tools: tuple[Tool, ...]
     """Besides the environment's."""
     environment: Environment

@@ -125,8 +125,11 @@ def _required(
 
 def _spelled(properties: Mapping[str, Any]) -> dict[str, str]:
     """Spelling in plans → original name; `again` belongs to the plan language itself."""
-    apart = identifiers([_AGAIN, *properties])
-    return {key: name for key, name in apart.items() if key != _AGAIN}
+    found = identifiers(properties)
+    other = _AGAIN + "_"
+    while other in found:
+        other += "_"
+    return {other if key == _AGAIN else key: name for key, name in found.items()}
 
 
 def _documentation(description: str, properties: Mapping[str, Mapping[str, Any]]) -> str:

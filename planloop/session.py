@@ -11,7 +11,8 @@ import anyio
 from planloop.budget import Account, Budget
 from planloop.errors import InfrastructureError, UserError
 from planloop.events import RunEnded, RunStarted, Warned
-from planloop.loop import End
+from planloop.feedback.checks import HostCheck
+from planloop.loop import End, last_verdict
 from planloop.messages import Model
 from planloop.models import ContextTooLong, Recorder, ReplayModel
 from planloop.planner.prompt import Prompt
@@ -47,8 +48,12 @@ class Session:
         budget: Budget,
         listeners: tuple[Listener, ...] = (),
         said: str | None = None,
+        checks: tuple[HostCheck, ...] | None = None,
     ) -> Result:
         """Run a task to its end; with `said`, what the user says next.
+
+        Args:
+            checks: of the app's own, in place of the agent's.
 
         Raises:
             UserError: something the caller can fix.
@@ -61,7 +66,7 @@ class Session:
         log = self._open_log(run_id)
         try:
             journal = Journal(log, listeners)
-            setup = self._recording(self._setup)
+            setup = self._for_this_run(checks)
             async with open_rooms(
                 setup, self._memory, task, budget, journal, run_id=run_id, said=said
             ) as rooms:
@@ -69,6 +74,9 @@ class Session:
                 return await self._run(rooms, task, journal, run_id)
         finally:
             log.close()
+            if self._setup.owns_model:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEAN_UP_S):
+                    await self._setup.model.close()
 
     async def prompt(self, task: Task, budget: Budget) -> Prompt:
         """What would be sent first. Nothing is sent, and no trace is left."""
@@ -100,7 +108,10 @@ class Session:
         self.folder = self._setup.store.create(run_id)
         return FolderLog(self.folder)
 
-    def _recording(self, setup: Setup) -> Setup:
+    def _for_this_run(self, checks: tuple[HostCheck, ...] | None) -> Setup:
+        setup = self._setup
+        if checks is not None:
+            setup = dataclasses.replace(setup, checks=checks)
         if self.folder is None:
             return setup
         recorder = Recorder(setup.model, self.folder / "replay.jsonl")
@@ -138,14 +149,14 @@ class Session:
         self._tell_differences(journal)
         self._remember(rooms, run_id)
         usage = rooms.account.usage
-        checks = end.verdict.checks
+        verdict = end.verdict if end.verdict.checks else last_verdict(rooms.loop.state)
         journal.emit(
             RunEnded(
                 status=end.status,
                 reason=end.reason,
                 output=end.output,
-                checks=checks,
-                verdict_by=end.verdict.by,
+                checks=verdict.checks,
+                verdict_by=verdict.by,
                 changed_files=changed,
                 usage=usage,
             ),
@@ -156,7 +167,7 @@ class Session:
         return Result(
             status=end.status,
             output=convert(end.output),
-            verdict=end.verdict,
+            verdict=verdict,
             diff=diff,
             usage=usage,
             run_id=run_id,

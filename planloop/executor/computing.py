@@ -42,14 +42,8 @@ class Progress:
         self.scale = Scale()
         self.stopped_at: Place | None = None
         """The first place where something went wrong."""
-        self.over_after: int | None = None
-        """The index of the statement that ended the plan by `done` or `give_up`."""
         self.spent = 0
         self._since_yield = 0
-
-    def is_over(self, place: Place) -> bool:
-        """Whether the plan has ended before this place."""
-        return self.over_after is not None and place[0] > self.over_after
 
     def stop(self, place: Place) -> None:
         """Nothing with an effect may start after this place."""

@@ -184,7 +184,7 @@ class Walk(Generic[P]):
         stopped_at = self._progress.stopped_at
         if stopped_at is None or place < stopped_at:
             return
-        if is_effect or self._progress.is_over(place) or stopped_at[0] == place[0]:
+        if is_effect or stopped_at[0] == place[0]:
             raise Barred
 
     async def wait_all_earlier(self, region: Region) -> None:

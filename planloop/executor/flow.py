@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Generic
 
 import anyio
@@ -21,8 +20,9 @@ from planloop.executor.computing import Progress, Stopped
 from planloop.executor.dispatch import Dispatcher, P, Prepared
 from planloop.executor.expressions import Walk, is_bare
 from planloop.executor.failures import failure_of
+from planloop.executor.graph import Graph
 from planloop.executor.regions import Region, Summary, summarise
-from planloop.executor.statements import Carrier, Ended, waits_for_all
+from planloop.executor.statements import Carrier, Ended
 from planloop.language.evaluate import Scope
 from planloop.observation import Failure, Status
 from planloop.plan import Flow, Statement
@@ -81,18 +81,10 @@ class _FlowRun(Generic[P]):
         self._summaries: dict[ast.AST, Summary] = {}
         self._regions = [self._region(statement) for statement in flow.statements]
         Region((), Summary()).expand(self._regions)
-        count = len(flow.statements)
-        self._in_order = [waits_for_all(found, flow.tools) for found in flow.statements]
-        self._sources = sources_of(flow.statements)
-        self._missing = [len(set(found.values())) for found in self._sources]
-        self._readers: list[list[int]] = [[] for _ in range(count)]
-        for index, found in enumerate(self._sources):
-            for source in set(found.values()):
-                self._readers[source].append(index)
+        self._graph = Graph(flow.statements, flow.tools)
         self._ended: dict[int, Ended] = {}
-        self._results: list[StatementResult | None] = [None] * count
-        self._prefix = 0
-        self._ready = deque(i for i in range(count) if self._may_begin(i))
+        self._results: list[StatementResult | None] = [None] * len(flow.statements)
+        self._over = False
 
     def _region(self, statement: Statement) -> Region:
         tools, node = self._flow.tools, statement.node
@@ -108,9 +100,6 @@ class _FlowRun(Generic[P]):
             and is_bare(node.value, tools, self._summaries)
         )
         return Region((statement.index,), summary or Summary(), bare=bare)
-
-    def _may_begin(self, index: int) -> bool:
-        return index == self._prefix if self._in_order[index] else not self._missing[index]
 
     async def run(self) -> None:
         """Run all statements: one after the other as long as no two could run at once."""
@@ -137,8 +126,7 @@ class _FlowRun(Generic[P]):
     async def _begin(self) -> list[int]:
         """Do all that is ready and calls nothing; the ready statements with calls."""
         starting: list[int] = []
-        while self._ready:
-            index = self._ready.popleft()
+        while (index := self._graph.next_ready()) is not None:
             if self._flow.statements[index].calls:
                 starting.append(index)
             else:
@@ -147,8 +135,8 @@ class _FlowRun(Generic[P]):
 
     async def _run(self, index: int) -> None:
         statement, region = self._flow.statements[index], self._regions[index]
-        sources = set(self._sources[index].values())
-        if self._progress.is_over(region.place) or not sources <= self._ended.keys():
+        sources = set(self._graph.sources[index].values())
+        if self._over or not sources <= self._ended.keys():
             self._finish(index, Status.SKIPPED)
             return
         walk = Walk(statement, self._dispatcher, self._progress, self._flow.tools, self._summaries)
@@ -158,12 +146,11 @@ class _FlowRun(Generic[P]):
             self._stop(index, stop, walk)
             return
         self._ended[index] = ended
-        if ended.done or ended.gave_up is not None:
-            self._progress.over_after = index
+        self._over = ended.done or ended.gave_up is not None
         self._finish(index, Status.OK)
 
     def _scope(self, index: int) -> Scope:
-        sources = self._sources[index]
+        sources = self._graph.sources[index]
         return {
             name: self._ended[sources[name]].bound[name] if name in sources else self._names[name]
             for name in self._flow.statements[index].reads
@@ -191,25 +178,11 @@ class _FlowRun(Generic[P]):
         self._results[index] = result
         self._dispatcher.statement_ended(statement, result, (index,))
         self._regions[index].finish(status is Status.OK)
-        self._make_ready(index)
-
-    def _make_ready(self, index: int) -> None:
-        for reader in self._readers[index]:
-            self._missing[reader] -= 1
-            if not self._missing[reader] and not self._in_order[reader]:
-                self._ready.append(reader)
-        before = self._prefix
-        while self._prefix < len(self._results) and self._results[self._prefix] is not None:
-            self._prefix += 1
-        if before < self._prefix < len(self._results) and self._in_order[self._prefix]:
-            self._ready.append(self._prefix)
+        self._graph.finish(index)
 
     def outcome(self) -> FlowOutcome:
         """What it all came to."""
         ended = [self._ended[index] for index in sorted(self._ended)]
-        if self._progress.over_after is not None:
-            last = self._progress.over_after
-            ended = [self._ended[index] for index in sorted(self._ended) if index <= last]
         end = next((one for one in ended if one.done or one.gave_up is not None), Ended())
         return FlowOutcome(
             results=tuple(result for result in self._results if result is not None),
@@ -219,16 +192,6 @@ class _FlowRun(Generic[P]):
             output=end.output,
             gave_up=end.gave_up,
         )
-
-
-def sources_of(statements: Sequence[Statement]) -> list[dict[str, int]]:
-    """For each statement: the names that it reads, and the statement above it that binds them."""
-    latest: dict[str, int] = {}
-    found = []
-    for statement in statements:
-        found.append({name: latest[name] for name in statement.reads if name in latest})
-        latest.update(dict.fromkeys(statement.binds, statement.index))
-    return found
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

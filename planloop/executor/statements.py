@@ -16,7 +16,6 @@ from planloop.executor.regions import Region, Summary, end_of
 from planloop.language.evaluate import Evaluator, Scope
 from planloop.language.words import arguments_of, has_words, is_word, word_of
 from planloop.plan import Statement
-from planloop.tool import Tool
 from planloop.values import Value
 
 _TAKEN: Final = (ast.Name, ast.Attribute, ast.Constant)
@@ -36,18 +35,6 @@ class Ended:
     done: bool = False
     output: Value = None
     gave_up: str | None = None
-
-
-def waits_for_all(statement: Statement, tools: Mapping[str, Tool]) -> bool:
-    """Whether nothing of a statement can begin before all earlier ones have ended."""
-    if not statement.calls:
-        return statement.kind in _IN_ORDER
-    node = statement.node
-    assert isinstance(node, ast.Assign | ast.Expr)
-    if len(statement.calls) > 1 or statement.calls[0].node is not node.value:
-        return False
-    tool = tools[statement.calls[0].tool]
-    return tool.effect.is_effect and tool.resources is None
 
 
 class Carrier:

@@ -48,7 +48,7 @@ class Draft:
 
 def statements(plan: Plan, execution: Execution) -> list[Told]:
     """What each statement of a flow came to, in the order of the text."""
-    if not isinstance(plan, Flow):
+    if not isinstance(plan, Flow) or execution.rejected is not None:
         return []
     calls: dict[int, list[CallResult]] = {}
     for call in execution.calls:

@@ -103,7 +103,9 @@ class Operations:
             self._compare_deep(container, item)
         elif isinstance(container, _LISTS):
             self.meter.characters(len(container) * (1 + _length(item) // 64))
-        elif isinstance(container, str | bytes) or (isinstance(container, range) and not isinstance(item, int)):
+        elif isinstance(container, str | bytes) or (
+            isinstance(container, range) and not isinstance(item, int)
+        ):
             self.meter.characters(len(container))
         else:
             self.look_up(item)

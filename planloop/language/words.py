@@ -47,6 +47,13 @@ def kind_of(node: ast.expr) -> StatementKind:
     return _KINDS[word_of(node)] if is_word(node) else "expression"
 
 
+def may_end(node: ast.expr) -> bool:
+    """Whether an expression statement may end the plan: `done(…)` or `give_up(…)`, or a branch."""
+    if isinstance(node, ast.IfExp):
+        return may_end(node.body) or may_end(node.orelse)
+    return is_word(node) and word_of(node) in ("done", "give_up")
+
+
 def check_words(node: ast.expr, validator: Validator, findings: Findings, index: int) -> None:
     """Validate an expression statement, which may be a word or a conditional between words."""
     if is_word(node):

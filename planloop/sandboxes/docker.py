@@ -184,13 +184,18 @@ class _Started:
         return _PATH
 
     def _oom_counter(self) -> Callable[[], int]:
-        folder = own_cgroup(self.first, "memory")
+        folder = self._memory_group()
         return lambda: (oom_kills(folder) or 0) if folder is not None else 0
+
+    def _memory_group(self) -> Path | None:
+        return own_cgroup(self.first, "memory") if self.first else None
 
     def _unenforced(self) -> tuple[str, ...]:
         said = ["disk limit: not enforced by docker", "inode limit: not enforced by docker"]
         if not self.host.get("PidsLimit", True):
             said.insert(0, "process limit: this engine's kernel has none")
+        if self._memory_group() is None:
+            said.insert(0, "kills for want of memory: shown as `killed`, their counter is hidden")
         if not self._holds_memory:
             said.insert(0, "memory limit: per process only")
         return tuple(said)

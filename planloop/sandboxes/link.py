@@ -24,7 +24,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 @dataclasses.dataclass(frozen=True)
 class Greeting:
-    """The first process is ready. `pid` is its id as the host sees it."""
+    """The first process is ready. `pid` is its id as the host sees it, 0 if it cannot."""
 
     pid: int
     user: int
@@ -71,7 +71,17 @@ class Link:
                 packet, sender, _, _ = self._control.recvmsg(
                     64, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_CMSG_CLOEXEC
                 )
-                return _greeting(sender) if packet == b"hello" else None
+                return self._sender(sender) if packet == b"hello" else None
+        return None
+
+    def _sender(self, ancillary: Sequence[tuple[int, int, bytes]]) -> Greeting | None:
+        """Who greets: whoever connected, or on a pair that we made ourselves, who sent this."""
+        size = _CREDENTIALS.size
+        peer = self._control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        sent = [data[:size] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS]
+        for pid, user, _ in map(_CREDENTIALS.unpack, [peer, *sent]):
+            if pid != os.getpid():
+                return Greeting(pid, user)
         return None
 
     async def start(
@@ -157,11 +167,3 @@ def memory_file(name: str, data: bytes) -> int:
         rest = rest[os.write(descriptor, rest) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _greeting(sender: Sequence[tuple[int, int, bytes]]) -> Greeting | None:
-    for _, kind, data in sender:
-        if kind == socket.SCM_CREDENTIALS:
-            pid, user, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
-            return Greeting(pid, user)
-    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -48,17 +48,32 @@ class Diff:
         return bool(self.changes)
 
 
-def diff(before: Path, after: Path, spec: WorkspaceSpec | None = None) -> Diff:
+def diff(
+    before: Path,
+    after: Path,
+    spec: WorkspaceSpec | None = None,
+    present: Collection[str] = frozenset(),
+) -> Diff:
     """Compare the original copy with a result, by the ignore rules of the original.
 
     A path that the original holds is always compared. One that is new in the result counts
     unless the rules of the copy leave it out; then it is named in `left_out`.
+
+    Args:
+        before: the original copy.
+        after: the result.
+        spec: the same as for the copy.
+        present: paths that exist where the result came from; one that `after` lacks is not
+            deleted, only unknown (too large to come along, say).
 
     Raises:
         OSError: a file cannot be read.
     """
     old, new = manifest(before), manifest(after)
     left_out, firm = _left_out(before, after, spec or WorkspaceSpec(), old)
+    unknown = {path for path in present if path in old and path not in new and path not in firm}
+    left_out.update(dict.fromkeys(sorted(unknown), "could not be copied out of the sandbox"))
+    firm |= unknown
     changes = tuple(
         change
         for path in sorted(old.keys() | new.keys())
@@ -71,7 +86,7 @@ def diff(before: Path, after: Path, spec: WorkspaceSpec | None = None) -> Diff:
 
 def _left_out(
     before: Path, after: Path, spec: WorkspaceSpec, old: dict[str, Entry]
-) -> tuple[dict[str, str], frozenset[str]]:
+) -> tuple[dict[str, str], set[str]]:
     """What the rules leave out of a result, and which paths of it can be no change at all."""
     left_out: dict[str, str] = {}
     firm: set[str] = set()
@@ -83,7 +98,7 @@ def _left_out(
             left_out[named.path if named else judged.found.path] = judged.why
             if judged.firm and not judged.found.is_folder:
                 firm.add(judged.found.path)
-    return left_out, frozenset(firm)
+    return left_out, firm
 
 
 def _lies_in(path: str, left_out: dict[str, str]) -> bool:

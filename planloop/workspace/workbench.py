@@ -28,6 +28,7 @@ class Workbench:
         """The user's files as they were copied. Nothing writes here."""
         self.refused: tuple[str, ...] = ()
         """What could not be copied out of the sandbox, one sentence each."""
+        self._present: frozenset[str] = frozenset()
         self._sandbox: Sandbox | None = None
         self._version: Callable[[], int] = lambda: 0
         self._result: tuple[int, Path] | None = None
@@ -68,6 +69,8 @@ class Workbench:
         self.refused = await self._sandbox.copy_out(
             target, self._spec.max_bytes, self._spec.max_files
         )
+        # What was refused is missing in the copy, and must not count as deleted.
+        self._present = frozenset(await self._sandbox.scan()) if self.refused else frozenset()
         before, self._result = self._result, (version, target)
         if before is not None:
             await anyio.to_thread.run_sync(_remove, before[1])
@@ -80,7 +83,7 @@ class Workbench:
     async def diff(self) -> Diff:
         """What the run has changed so far."""
         after = await self.result()
-        return await anyio.to_thread.run_sync(diff, self.original, after)
+        return await anyio.to_thread.run_sync(diff, self.original, after, self._spec, self._present)
 
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[Path]:

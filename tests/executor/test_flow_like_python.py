@@ -39,7 +39,7 @@ class Writer:
         deeper = depth - 1
         kind = self.pick(
             "leaf", "arith", "len", "attr", "item", "if", "max", "call", "call", "sum", "and", "or",
-            "get", "index", "call",
+            "get", "index", "call", "lazy", "rows", "find",
         )  # fmt: skip
         match kind:
             case "arith":
@@ -64,9 +64,24 @@ class Writer:
                 return f"({self.number(deeper)} {kind} {self.number(deeper)})"
             case "index":
                 return f"{self.numbers(deeper)}[{self.pick('0', '-1', '1')}]"
+            case "lazy" if self._calls:
+                return f"sum(peek('a', {self.pick('k', '0')}) for k in {self.numbers(deeper)})"
+            case "rows":
+                kind = self.pick("{%s: %s for k in %s}", "{%s + %s for k in %s}")
+                parts = (self.inner("k", deeper), self.inner("k", deeper), self.numbers(deeper))
+                return f"len({kind % parts})"
+            case "find":
+                return f"{self.text(deeper)}.find({self.text(deeper)}, {self.number(deeper)})"
             case "call" if self._calls:
                 return self.call(deeper)
         return self.number(0)
+
+    def inner(self, name: str, depth: int) -> str:
+        """A number that may depend on a variable of a comprehension."""
+        self._locals.append(name)
+        found = self.number(depth)
+        self._locals.pop()
+        return found
 
     def call(self, depth: int) -> str:
         number = self.number(depth)
@@ -117,7 +132,10 @@ class Writer:
             case "comp":
                 return self.comprehension(deeper)
             case "nested":
-                return f"[i + j for i in {self.numbers(0)} for j in range(i % 3)]"
+                item, below = self.inner("j", deeper), self.inner("i", 1)
+                source = self.pick("range(i % 3)", f"[{below}, 1]")
+                test = self.pick("", f" if {self.inner('i', 1)}")
+                return f"[{item} for i in {self.numbers(0)}{test} for j in {source}]"
             case "sorted":
                 return f"sorted({self.numbers(deeper)}, key=lambda k: k % 3)"
             case "look" if self._calls:

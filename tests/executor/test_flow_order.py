@@ -54,7 +54,6 @@ AT_ONCE = [
     ("x = [put(k, 1) for k in 'abc']", 3),
     ("x = [put(k, 1) for k in 'abc']\ny = [log_it(1) for k in 'a']", 4),
     ("put('a', 1)\npeek('b')\ndouble(2)", 3),
-    ("put('a', double(1).v)\npeek('b')", 2),
     ("pay(1)\nx = double(1)\ny = peek('log')", 3),
     ("x = double(1)\ny = x.v + 1\nz = double(9)", 2),
     ("x = look(1) or double(1)\ny = look(2)", 2),
@@ -165,7 +164,7 @@ AFTER_A_FAILURE = [
     ("x = [pay(int(n)) for n in map(int, ['1', 'b', '3'])]", [FAILED], ["pay(1,)"]),
     ("x = [pay(a) for a, b in [(1, 2), 3, (4, 5)]]", [FAILED], ["pay(1,)"]),
     ("x = (pay(1).v, peek('a', 13), pay(2).v)", [FAILED], ["pay(1,)"]),
-    ("x = double(1).nope(pay(1))", [FAILED], []),
+    ("x = double(1).upper(pay(1))", [FAILED], []),
     ("x = f'{look(1):d}{pay(1)}'", [FAILED], []),
     ("pay('one')\npay(1)", [FAILED, SKIPPED], []),
     ("note('a')\nx = 1 / 0\nnote('b')", [OK, FAILED, SKIPPED], []),
@@ -285,7 +284,7 @@ def test_a_failed_expectation_tells_its_reason_or_its_source() -> None:
 
 
 def test_the_values_of_a_failure_are_bounded() -> None:
-    outcome = run_here("a = [['x' * 10**5] * 100] * 5\nb = {i: a for i in range(9)}\nb[a]", World())
+    outcome = run_here("a = [['x' * 10**3] * 100] * 5\nb = {i: a for i in range(9)}\nb[a]", World())
     error = outcome.results[2].error
     assert error is not None
     assert all(len(text) < 300 for _, text in error.values)
@@ -318,7 +317,7 @@ def test_what_exists_only_inside_a_statement_may_not_be_bound() -> None:
 def test_a_tool_gets_values_of_its_own() -> None:
     world = World()
     row = {"v": [1]}
-    outcome = run_here("x = [row, row]\ny = double(len(x)).items", world, names={"row": row})
+    outcome = run_here("x = [row, row]\ny = double(len(x))['items']", world, names={"row": row})
     assert outcome.names["y"] == [2, 3]
     outcome.names["x"][0]["v"].append(2)
     assert row == {"v": [1]}
@@ -408,7 +407,9 @@ def test_a_statement_with_a_workspace_effect_is_marked() -> None:
 def test_a_long_evaluation_does_not_hold_up_other_calls() -> None:
     world = World()
     recorder = Recorder(world.tools)
-    source = "x = sum([i % 7 for i in range(20000)])\ny = look(1)\nz = sum([i for i in range(20000)])"
+    source = (
+        "x = sum([i % 7 for i in range(20000)])\ny = look(1)\nz = sum([i for i in range(20000)])"
+    )
     outcome = run_here(source, world, recorder)
     assert statuses(outcome) == [OK, OK, OK]
 

@@ -278,7 +278,7 @@ def test_more_statements_than_a_flow_may_have_are_a_program() -> None:
 
 
 def test_native_calls_become_a_flow_of_one_statement_each() -> None:
-    arguments = {"q": "it's {x} \"y\"\n", "limit": -2}
+    arguments = {"q": 'it\'s {x} "y"\n', "limit": -2}
     calls = [("id1", "search", arguments), ("id2", "done", {"answer": [1, {"a": None}]})]
     flow = parse_native(calls, TOOLS, NAMES)
     assert flow.native_ids == ("id1", "id2")

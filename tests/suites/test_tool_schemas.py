@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given as with_any
+from hypothesis import strategies as st
 
 from planloop import RunStatus, UserError
 from planloop.schemas import tool_from_schema
@@ -84,6 +86,31 @@ def test_what_has_no_near_type_is_taken_as_it_comes(schema: dict[str, Any]) -> N
     assert shown(tool) == "(x)"
     for value in ("text", 5, 2.5, None, [1], {"a": [None]}):
         assert given(tool, x=value) == value
+
+
+KEYWORDS = st.sampled_from(
+    ["type", "enum", "const", "items", "properties", "required", "anyOf", "oneOf", "default"]
+    + ["nullable", "optional", "description", "string", "array", "dict", "x y", "class", "again"]
+)
+SCHEMAS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | KEYWORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@with_any(SCHEMAS)
+def test_any_json_as_a_schema_makes_a_tool_or_one_clear_error(parameters: Any) -> None:
+    try:
+        tool = made(parameters)
+    except UserError:
+        assert not isinstance(parameters, dict)
+        return
+    assert "def note_it(" in tool.stub()
+    assert tool.parameters_schema["type"] == "object"
+    assert tool.schema_hash
+    with pytest.raises(ArgumentsInvalid, match="surely_unknown"):
+        tool.bind([], {**dict.fromkeys(tool.signature.parameters), "surely_unknown": 1})
 
 
 def test_a_property_that_is_no_schema_is_taken_as_it_comes() -> None:
@@ -203,7 +230,18 @@ def test_a_required_argument_may_be_none_if_its_schema_says_so() -> None:
     assert called == [{"a": None}]
 
 
-NAMES = ("from", "Exchange Rate", "Exchange_Rate", "again", "self", "schema", "_x", "3d", "größe")
+NAMES = (
+    "from",
+    "Exchange Rate",
+    "Exchange_Rate",
+    "again",
+    "again_",
+    "self",
+    "schema",
+    "_x",
+    "3d",
+    "größe",
+)
 
 
 @pytest.mark.parametrize("form", ["python", "native"])
@@ -213,7 +251,7 @@ def test_arguments_of_any_name_arrive_under_their_own(form: str) -> None:
     tool = made(properties, called)
     spelled = list(tool.signature.parameters)
     assert spelled == [
-        *("from_", "Exchange_Rate", "Exchange_Rate_2", "again_2"),
+        *("from_", "Exchange_Rate_2", "Exchange_Rate", "again__", "again_"),
         *("self", "schema", "_x", "_3d", "größe"),
     ]
     numbers = {name: number for number, name in enumerate(spelled)}

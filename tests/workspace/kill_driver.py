@@ -11,12 +11,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from workspace.trees import build, read
-
 from planloop.workspace import apply_changes, undo_changes
+from workspace.trees import Tree, build, read  # type: ignore[import-not-found,unused-ignore]
 
 STEPS = {
     "open",
@@ -54,23 +54,23 @@ def in_child(action: Callable[[], object], die_at: int) -> bool:
     return False
 
 
-def main(verb: str, run: Path, base: Path, before: object) -> None:
+def main(verb: str, run: Path, base: Path, before: Tree) -> None:
     killed, undone, facts_kept = [], [], True
     at, ended = 0, False
     while not ended:
         mine, copy = base / "mine", base / "copy-of-run"
         for folder in (mine, copy):
             shutil.rmtree(folder, ignore_errors=True)
-        build(before, mine)  # type: ignore[arg-type]
+        build(before, mine)
         was = {
             p: (p.lstat().st_mode, p.lstat().st_mtime_ns) for p in mine.rglob("*") if p.is_file()
         }
         shutil.copytree(run, copy)
         if verb == "undo":
             apply_changes(copy, mine)
-            ended = in_child(lambda: undo_changes(copy, mine), at)
+            ended = in_child(partial(undo_changes, copy, mine), at)
         else:
-            ended = in_child(lambda: apply_changes(copy, mine), at)
+            ended = in_child(partial(apply_changes, copy, mine), at)
         killed.append(repr(without_temporary(read(mine))))
         if (copy / "apply.json").exists():
             undo_changes(copy, mine)

@@ -23,7 +23,7 @@ from planloop.workspace import (
     undo_changes,
 )
 
-from .trees import Tree, build, edited, read, trees
+from .trees import Tree, build, edited, patient, read, trees
 
 
 def saved(base: Path, before: Tree, after: Tree) -> Path:
@@ -49,6 +49,7 @@ def folders(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in found}
 
 
+@patient
 @given(before=trees(), data=st.data())
 def test_apply_gives_exactly_the_result_and_undo_exactly_the_original(
     before: Tree, data: st.DataObject
@@ -103,8 +104,8 @@ def test_modes_owners_and_times_survive(tmp_path: Path) -> None:
 
 
 def test_every_conflict_is_named_and_nothing_is_written(tmp_path: Path) -> None:
-    before: Tree = {name: (b"1", False) for name in ("edited", "gone", "swapped", "d/inside", "x")}
-    after: Tree = {name: (b"2", False) for name in ("edited", "gone", "swapped", "d/inside", "new")}
+    before: Tree = dict.fromkeys(("edited", "gone", "swapped", "d/inside", "x"), (b"1", False))
+    after: Tree = dict.fromkeys(("edited", "gone", "swapped", "d/inside", "new"), (b"2", False))
     run = saved(tmp_path, before, {**after, "x": (b"1", True)})
     outside = build({"inside": (b"1", False)}, tmp_path / "outside")
     mine = build(
@@ -345,7 +346,7 @@ def test_two_at_once_on_one_folder_are_refused(tmp_path: Path) -> None:
     apply_changes(run, mine)
 
 
-class open_folder:  # noqa: N801
+class open_folder:
     def __init__(self, folder: Path) -> None:
         self.descriptor = os.open(folder, os.O_RDONLY)
 
@@ -357,12 +358,10 @@ class open_folder:  # noqa: N801
 
 
 def test_files_that_run_by_themselves_are_listed_apart(tmp_path: Path) -> None:
-    after: Tree = {
-        name: (b"x", False) for name in (".envrc", ".github/workflows/ci.yml", "src/a.py")
-    }
-    after |= {
-        name: (b"x", False) for name in (".vscode/tasks.json", ".husky/pre-commit", "conftest.py")
-    }
+    after: Tree = dict.fromkeys((".envrc", ".github/workflows/ci.yml", "src/a.py"), (b"x", False))
+    after |= dict.fromkeys(
+        (".vscode/tasks.json", ".husky/pre-commit", "conftest.py"), (b"x", False)
+    )
     run = saved(tmp_path, {}, after)
     applied = apply_changes(run, build({}, tmp_path / "mine"))
     assert [line.partition(":")[0] for line in applied.runs_by_itself] == [

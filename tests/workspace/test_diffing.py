@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planloop.task import WorkspaceSpec
-from planloop.workspace import Change, diff
+from planloop.workspace import Change, LeftOut, diff
 from planloop.workspace.diffing import quoted
 
-from .trees import TEXTS, Tree, build, edited, git, read, trees
+from .trees import TEXTS, Tree, build, edited, git, patient, read, trees
 
 TEXT_TREES = trees(TEXTS)
 
@@ -59,6 +59,7 @@ def links_become_folders(before: Tree, after: Tree) -> bool:
     return any(path.startswith(link + "/") for link in links for path in after)
 
 
+@patient
 @given(data=st.data(), before=TEXT_TREES)
 def test_git_apply_of_the_text_on_the_original_gives_the_result(
     data: st.DataObject, before: Tree
@@ -77,6 +78,7 @@ def test_git_apply_of_the_text_on_the_original_gives_the_result(
         assert read(old) == read(new)
 
 
+@patient
 @given(before=trees(), data=st.data())
 def test_applied_changes_describe_every_difference(before: Tree, data: st.DataObject) -> None:
     after = data.draw(edited(before))
@@ -222,3 +224,11 @@ def test_a_change_keeps_both_entries(tmp_path: Path) -> None:
     assert change.after is not None
     assert (change.before.size, change.after.size) == (1, 2)
     assert (change.before.mode, change.after.mode) == (0o644, 0o755)
+
+
+def test_what_could_not_be_copied_out_is_no_deletion(tmp_path: Path) -> None:
+    before: Tree = {"big": (b"1", False), "gone": (b"1", False)}
+    old, new = build(before, tmp_path / "old"), build({}, tmp_path / "new")
+    found = diff(old, new, present={"big", "other"})
+    assert [(c.path, c.kind) for c in found.changes] == [("gone", "deleted")]
+    assert found.left_out == (LeftOut("big", "could not be copied out of the sandbox"),)
