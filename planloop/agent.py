@@ -251,19 +251,3 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _checks(found: Sequence[object]) -> tuple[Check, ...]:
-    return tuple(RunCheck(run=one) if isinstance(one, str) else cast(Check, one) for one in found)
-
-
-def _in_own_loop(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run a coroutine to its end: in this thread, or in another if this one has a loop already."""
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(start())
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(start())).result()
