@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from planloop.budget import Budget
 from planloop.errors import UserError
+from planloop.options import Options
 from planloop.sandbox import SandboxSpec
 from planloop.task import Check, ModelSpec, RunCheck, Task
 from planloop.tool import Tool
@@ -28,23 +29,6 @@ if TYPE_CHECKING:
 Deps = TypeVar("Deps")
 Output = TypeVar("Output")
 _T = TypeVar("_T")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What an agent was built with; names in it are looked up when it runs."""
-
-    model: str | ModelSpec | Model | Callable[[Request], str | Reply] | None
-    tools: tuple[Tool | Callable[..., Any] | str, ...]
-    environment: Environment | str | None
-    sandbox: SandboxSpec | None
-    checks: tuple[HostCheck, ...]
-    deps: Any
-    output_type: Any
-    approve: Approve | None
-    store: Path | None
-    style: str
-    unsafe_local: bool
 
 
 class Agent(Generic[Deps, Output]):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from planloop.agent import Options
 from planloop.environment import Environment
 from planloop.feedback.output import OutputType
 from planloop.models import resolve_model
+from planloop.options import Options
 from planloop.plugins import resolve_environment, resolve_tool
 from planloop.rooms import Setup
 from planloop.sandbox import SandboxSpec

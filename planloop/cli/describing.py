@@ -15,6 +15,7 @@ from planloop.cli.lines import (
     money,
     quoted,
 )
+from planloop.cli.written import written_arguments
 from planloop.observation import Observation, Status
 from planloop.state import CheckResult, RunStatus, StatementResult
 from planloop.text import bounded_repr, one_line
@@ -74,15 +75,16 @@ def scope_line(scope: str) -> Line:
     return line((f"  # {one_line(scope)}", "hint"))
 
 
-def call_text(call: CallView, width: int = 60) -> str:
-    """A call as a plan would write it."""
-    values = [bounded_repr(value, width) for value in call.arguments.values()]
-    names = list(call.arguments)
-    shown = values if len(values) == 1 else [f"{n}={v}" for n, v in zip(names, values, strict=True)]
+def call_text(call: CallView, source: str, width: int = 60) -> str:
+    """A call as its plan wrote it, with values; `source` is the plan's."""
+    arguments = written_arguments(call, source)
+    shown = [f"{name}={bounded_repr(value, width)}" for name, value in arguments.items()]
+    if shown:
+        shown[0] = shown[0].partition("=")[2]  # the first says by itself what it is
     return one_line(f"{call.tool}({', '.join(shown)})", width)
 
 
-def call_line(call: CallView, width: int = 60) -> Line:
+def call_line(call: CallView, source: str, width: int = 60) -> Line:
     """A call and how it ended."""
     seen = call.observation
     status = "served" if call.served else seen.status.value if seen else "unfinished"
@@ -90,7 +92,7 @@ def call_line(call: CallView, width: int = 60) -> Line:
     return line(
         "  ",
         (f"{status:<9}", _status_style(status)),
-        call_text(call, width),
+        call_text(call, source, width),
         (f"  {joined(facts, ', ')}", "dim"),
     )
 

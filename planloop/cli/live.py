@@ -97,7 +97,8 @@ class Now:
 
     def _call(self, call: CallView, width: int, frame: str) -> list[Line]:
         since = duration(time.monotonic() - self._started_at.get(call.serial, time.monotonic()))
-        text = describing.call_text(call, max(20, width - 24))
+        source = self.view.rounds[-1].source
+        text = describing.call_text(call, source, max(20, width - 24))
         verb = "stopping" if self.stopping else "running"
         head = line((f"{frame} {verb:<9}", "hint"), text, (f"  {since}", "dim"))
         return [head, *_tail(self._output.get(call.serial, ""), width)]
@@ -145,7 +146,7 @@ class LiveView:
     def interrupting(self) -> None:
         """Says what is being stopped."""
         self._now.stopping = True
-        for one in stopping(tuple(running_calls(self._now.view))):
+        for one in stopping(self._now.view):
             self._print(one)
 
     def close(self) -> None:

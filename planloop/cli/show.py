@@ -97,7 +97,7 @@ def _round_lines(found: RoundView) -> Iterator[Line]:
         if call.scope != scope and call.scope is not None:
             yield describing.scope_line(call.scope)
         scope = call.scope
-        yield describing.call_line(call)
+        yield describing.call_line(call, found.source)
         yield from describing.call_details(call)
     for result in found.statements:
         yield from describing.statement_lines(result, found.calls)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from planloop.cli.command import Verb, shared_options
@@ -20,6 +22,20 @@ from planloop.cli.terminal import Terminal
 def verb(terminal: Terminal, /, run: str) -> int:
     """Take back what `planloop apply` did, also if it was killed in the middle.
 
-    A file that you have changed since is left as it is, and named.
+    If you have changed one of the files since, nothing is taken back and it is named.
     """
-    raise NotImplementedError
+    from planloop.cli.lines import line
+    from planloop.cli.runs import folder_of
+    from planloop.trace.store import find_run
+    from planloop.workspace import undo_changes
+
+    run_dir = find_run(run, Path.cwd())
+    folder = folder_of(run_dir)
+    done = undo_changes(run_dir, folder)
+    if not done.restored and not done.removed:
+        terminal.say(line("there was nothing left to take back"))
+        return 0
+    terminal.say(line(("undone", "good"), f" · in {folder}:"))
+    terminal.say(*(line(f"  restored {path}") for path in done.restored))
+    terminal.say(*(line(f"  removed  {path}") for path in done.removed))
+    return 0

@@ -66,7 +66,7 @@ class QuietView:
 
     def interrupting(self) -> None:
         """Says so."""
-        self._terminal.say(*stopping(()))
+        self._terminal.say(*stopping(RunView()))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -86,7 +86,7 @@ class PlainView:
 
     def __init__(self, terminal: Terminal, *, why: str, width: int, verbose: bool = False) -> None:
         self._terminal = terminal
-        self._running: dict[int, CallView] = {}
+        self._view = RunView()
         self.story = Story(why=why, width=width, verbose=verbose)
 
     def waiting(self, what: str) -> None:
@@ -98,20 +98,21 @@ class PlainView:
         lines = list(self.story.lines(event, view))
         if isinstance(event, ModelAsked):
             lines.append(line((f"asking {one_line(view.model)} …", "dim")))
-        self._running = {call.serial: call for call in running_calls(view)}
+        self._view = view
         self._terminal.say(*lines)
 
     def interrupting(self) -> None:
         """Says what is being stopped."""
-        self._terminal.say(*stopping(tuple(self._running.values())))
+        self._terminal.say(*stopping(self._view))
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def stopping(calls: tuple[CallView, ...]) -> list[Line]:
+def stopping(view: RunView) -> list[Line]:
     """What an interrupt stops."""
-    what = ", ".join(describing.call_text(call, 40) for call in calls[:3]) or "the run"
+    calls, source = running_calls(view), view.rounds[-1].source if view.rounds else ""
+    what = ", ".join(describing.call_text(call, source, 40) for call in calls[:3]) or "the run"
     more = f" and {len(calls) - 3} more calls" if len(calls) > 3 else ""
     return [line(("stopping ", "warn"), f"{what}{more}; press Ctrl-C again to force")]
 
@@ -167,12 +168,13 @@ class Story:
             yield from quoted(found.source)
 
     def _call(self, serial: int, view: RunView) -> Iterator[Line]:
-        ended = [call for call in view.rounds[-1].calls if call.serial == serial]
+        found = view.rounds[-1]
+        ended = [call for call in found.calls if call.serial == serial]
         if not ended:
             return
         call = ended[-1]
         if call.scope != self._scope and call.scope is not None:
             yield describing.scope_line(call.scope)
         self._scope = call.scope
-        yield describing.call_line(call, self._width)
+        yield describing.call_line(call, found.source, self._width)
         yield from describing.call_details(call)

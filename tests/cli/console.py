@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-SCRIPT = Path(os.environ.get("X_SCRIPT") or Path(sys.executable).parent / "planloop")
+SCRIPT = Path(sys.executable).parent / "planloop"
 DATA = Path(__file__).parents[1] / "data" / "cli"
 BOUND_S = 30.0
 _KEPT = ("TMPDIR", "PLANLOOP_TEST_SESSION")
@@ -41,7 +41,7 @@ class Shell:
         self.home = home
         self.folder = folder
         self.environ = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{SCRIPT.parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",

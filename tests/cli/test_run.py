@@ -138,7 +138,7 @@ def test_a_closed_reader_is_no_error(shell: Shell, fix: Path) -> None:
         )
         assert first.returncode == 0
         assert len(first.stdout.splitlines()) == 1
-        assert "Traceback" not in first.stderr
+        assert "\nTraceback" not in first.stderr
         assert "BrokenPipe" not in first.stderr
         assert "Exception ignored" not in first.stderr
 
@@ -162,7 +162,7 @@ def test_odd_surroundings_do_not_end_a_run(
     ran = shell("run", "task.md", cwd=fix, environ=changes)
     assert ran.code == 0, ran.err
     assert "success" in ran.err
-    assert "Traceback" not in ran.err
+    assert "\nTraceback" not in ran.err
 
 
 def test_a_text_runs_in_the_current_folder(shell: Shell, fix: Path) -> None:

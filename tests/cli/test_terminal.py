@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,8 @@ GREEN, RED, ESCAPE = "\x1b[32m", "\x1b[31m", "\x1b"
 
 def lasting(text: str) -> list[str]:
     """What stays on the screen, without the region that is redrawn."""
-    import re
-
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    return [row.rsplit("\r", 1)[-1] if "\r" in row else row for row in plain.split("\n")]
+    return [row.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for row in plain.split("\n")]
 
 
 def test_the_live_view_shows_running_calls_their_output_and_the_budget(shell: Shell) -> None:
@@ -38,7 +37,7 @@ def test_a_terminal_gets_colours_and_the_same_lasting_lines_as_a_pipe(
     assert f"{GREEN}success" in terminal.text
     assert f"{GREEN}+    return a + b" in terminal.text
     assert f"{RED}failed" in terminal.text
-    rows = [row.rstrip() for row in lasting(terminal.text)]
+    rows = lasting(terminal.text)
     assert "  # look around" in rows
     assert any(row.startswith("  failed   shell('python3 -m unittest -q')") for row in rows)
 
@@ -72,7 +71,7 @@ def test_no_line_of_the_live_view_is_wider_than_the_terminal(shell: Shell, fix: 
         assert terminal.finish() == 0
     calls = [row for row in lasting(terminal.text) if row.startswith(("  ok ", "  failed "))]
     assert calls
-    assert all(len(row.rstrip()) <= 80 for row in calls)
+    assert all(len(row) <= 80 for row in calls)
 
 
 def test_consent_is_asked_for_and_remembered(shell: Shell) -> None:

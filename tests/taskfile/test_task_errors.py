@@ -106,6 +106,20 @@ def test_a_long_number_is_neither_computed_nor_repeated(tmp_path: Path) -> None:
     assert len(str(error)) < 400
 
 
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775808"])
+def test_a_number_beyond_64_bits_is_refused(number: str, tmp_path: Path) -> None:
+    error = error_of(tmp_path, f"inputs: {{a: {number}}}")
+    assert error.what == f"a number has {len(number)} digits"
+
+
+def test_the_caret_is_right_after_characters_that_are_shown_as_escapes(tmp_path: Path) -> None:
+    error = error_of(tmp_path, 'inputs: {a: "x\u200dy", b-c: 1}')
+    assert error.excerpt is not None
+    line, caret = error.excerpt.split("\n")
+    assert line.endswith('{a: "x\\u200dy", b-c: 1}')
+    assert line[caret.index("^") :] == "b-c: 1}"
+
+
 def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
     assert len(error_of(tmp_path, f"model: {'m' * 5000}").what) < 200
     assert len(error_of(tmp_path, f"{'m' * 900}: 1").what) < 200

@@ -161,8 +161,9 @@ def test_the_digest_changes_with_everything_that_was_consented_to(tmp_path: Path
 def test_the_same_file_in_another_folder_asks_again(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    tools = "tools: [helpers:run]"
-    assert loaded(tmp_path / "a", tools).digest != loaded(tmp_path / "b", tools).digest
+    for front_matter in ("tools: [helpers:run]", "model: {name: m, base_url: http://x/v1}"):
+        first, second = (loaded(tmp_path / name, front_matter) for name in ("a", "b"))
+        assert first.digest != second.digest
 
 
 # ---- consent

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from typing import Any
 
 from planloop import CallFailed, Context, Sandbox, tool
+from planloop_tools.nearest import nearest_lines
 
 _MOST_BYTES = 10_000_000
+_BINARY_PROBE = 8_000
+_MOST_PLACES = 20
 
 
 @tool(effect="reads", resources=["workspace"], needs_sandbox=True)
@@ -15,8 +18,7 @@ async def read(context: Context[Any], path: str, start_line: int = 1, max_lines:
     """The text of a file: `max_lines` lines from `start_line` on, which counts from 1."""
     if start_line < 1 or max_lines < 1:
         raise CallFailed("ValueError", "start_line and max_lines count from 1")
-    text = await _text(_sandbox(context), path)
-    lines = text.splitlines(keepends=True)
+    lines = _lines(await _text(_sandbox(context), path))
     if start_line > max(1, len(lines)):
         raise CallFailed("ValueError", f"`{path}` has {len(lines)} lines")
     return "".join(lines[start_line - 1 : start_line - 1 + max_lines])
@@ -25,12 +27,7 @@ async def read(context: Context[Any], path: str, start_line: int = 1, max_lines:
 @tool(effect="workspace", needs_sandbox=True)
 async def write(context: Context[Any], path: str, text: str) -> int:
     """Replace or create a file with its folders; returns the bytes written."""
-    data = text.encode("utf-8", "surrogateescape")
-    try:
-        await _sandbox(context).write_file(path, data)
-    except (OSError, ValueError) as error:
-        raise _failed(path, error) from None
-    return len(data)
+    return await _put(_sandbox(context), path, text)
 
 
 @tool(effect="workspace", needs_sandbox=True)
@@ -40,44 +37,45 @@ async def edit(context: Context[Any], path: str, old: str, new: str, count: int 
     `old` must occur `count` times. Line endings of the file are kept.
     """
     sandbox = _sandbox(context)
-    text = await _text(sandbox, path)
     if not old:
         raise CallFailed("EditFailed", "`old` is empty; use write(…) for a new file")
     if old == new:
-        raise CallFailed("EditFailed", "`old` and `new` are the same")
-    if "\r\n" in text and old not in text:
-        old, new = (part.replace("\r\n", "\n").replace("\n", "\r\n") for part in (old, new))
+        raise CallFailed("EditFailed", "`old` and `new` are the same: nothing would change")
+    text = await _text(sandbox, path)
+    if _ends_lines_with_crlf(text):
+        old, new = _with_crlf(old), _with_crlf(new)
     found = text.count(old)
-    if found != count:
-        raise CallFailed("EditFailed", _why_not(path, text, old, found, count))
-    data = text.replace(old, new).encode("utf-8", "surrogateescape")
-    try:
-        await sandbox.write_file(path, data)
-    except (OSError, ValueError) as error:
-        raise _failed(path, error) from None
+    if found != count or count < 1:
+        raise CallFailed("EditFailed", _why_not(path, text, old, count))
+    await _put(sandbox, path, text.replace(old, new))
     return found
 
 
-def _why_not(path: str, text: str, old: str, found: int, count: int) -> str:
-    if found:
-        lines, at = [], text.find(old)
-        while at >= 0 and len(lines) < 20:
-            lines.append(str(text.count("\n", 0, at) + 1))
-            at = text.find(old, at + len(old))
-        return (
-            f"`old` occurs {found} times in `{path}` (lines {', '.join(lines)}), not {count}; "
-            "give more of its surroundings, or count="
-        )
-    nearest = _nearest_lines(text, old)
-    return f"`old` does not occur in `{path}`" + (f"; nearest:\n{nearest}" if nearest else "")
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, as editors count them: only a line feed ends one."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-def _nearest_lines(text: str, old: str) -> str:
-    """The lines of a file that are most like what was looked for, with their numbers."""
-    wanted = next((line for line in old.splitlines() if line.strip()), "")[:400]
-    lines = [line[:400] for line in text.splitlines()[:5_000]]
-    near = difflib.get_close_matches(wanted, lines, n=3, cutoff=0.6)
-    return "\n".join(f"{lines.index(line) + 1}: {line}" for line in near)
+def _ends_lines_with_crlf(text: str) -> bool:
+    return "\r\n" in text and text.count("\r\n") == text.count("\n")
+
+
+def _with_crlf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\n", "\r\n")
+
+
+def _why_not(path: str, text: str, old: str, count: int) -> str:
+    places = [found.start() for found in re.finditer(re.escape(old), text)]
+    if not places:
+        nearest = nearest_lines(text, old)
+        return f"`old` does not occur in `{path}`" + (f"; nearest:\n{nearest}" if nearest else "")
+    lines = ", ".join(str(text.count("\n", 0, at) + 1) for at in places[:_MOST_PLACES])
+    more = ", …" if len(places) > _MOST_PLACES else ""
+    times = "once" if len(places) == 1 else f"{len(places)} times"
+    return (
+        f"`old` occurs {times} in `{path}` (line {lines}{more}), and count={count} was asked for; "
+        "give more of its surroundings, or the right count"
+    )
 
 
 async def _text(sandbox: Sandbox, path: str) -> str:
@@ -85,9 +83,21 @@ async def _text(sandbox: Sandbox, path: str) -> str:
         data = await sandbox.read_file(path, _MOST_BYTES)
     except (OSError, ValueError) as error:
         raise _failed(path, error) from None
-    if b"\0" in data[:8_000]:
+    if b"\0" in data[:_BINARY_PROBE]:
         raise CallFailed("ValueError", f"`{path}` is no text file")
     return data.decode("utf-8", "surrogateescape")
+
+
+async def _put(sandbox: Sandbox, path: str, text: str) -> int:
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise CallFailed("ValueError", "the text holds half a character (a surrogate)") from None
+    try:
+        await sandbox.write_file(path, data)
+    except (OSError, ValueError) as error:
+        raise _failed(path, error) from None
+    return len(data)
 
 
 def _failed(path: str, error: OSError | ValueError) -> CallFailed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from planloop import CallFailed, Command, Context, tool
+from planloop import CallFailed, Command, Completed, Context, tool
 
 _TAIL = 600
-"""Characters of output in the message of a failed command."""
+"""Characters of each stream in the message of a failed command."""
 
 
 @tool(effect="workspace", needs_sandbox=True)
@@ -28,12 +28,15 @@ async def shell(
         Command(line=command, cwd=cwd, env=env or {}, timeout_s=timeout_s)
     )
     if ok is not None and completed.exit_code not in ok:
-        tail = (completed.stderr.text or completed.stdout.text)[-_TAIL:].strip()
-        raise CallFailed(
-            "CommandFailed", f"exit {completed.exit_code}" + (f"\n{tail}" if tail else "")
-        )
+        raise CallFailed("CommandFailed", _what_happened(completed))
     return {
         "exit": completed.exit_code,
         "stdout": completed.stdout.text,
         "stderr": completed.stderr.text,
     }
+
+
+def _what_happened(completed: Completed) -> str:
+    streams = (completed.stdout.text, completed.stderr.text)
+    tails = [text.strip()[-_TAIL:] for text in streams if text.strip()]
+    return "\n".join([f"exit {completed.exit_code}", *tails])

@@ -1,0 +1,25 @@
+"""Where the folder of a run's work is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from planloop.errors import UserError
+
+
+def folder_of(run_dir: Path) -> Path:
+    """The folder that a run worked on a copy of: the one that holds its `.planloop`.
+
+    Taken from where the run's folder lies, never from what is written in it: a trace is a
+    stranger's data, and must not choose which folder is changed.
+
+    Raises:
+        UserError: the run's folder lies elsewhere.
+    """
+    runs = run_dir.parent
+    if runs.name != "runs" or runs.parent.name != ".planloop":
+        raise UserError(
+            f"`{run_dir}` does not lie in the `.planloop/runs` of a folder",
+            hint="move it back to where the run was made",
+        )
+    return runs.parent.parent
