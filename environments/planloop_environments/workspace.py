@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import planloop_tools
 from planloop import Environment, Tool, World
 
 _MOST_ENTRIES = 40
+_MOST_WIDTH = 80
 
 
 class Workspace(Environment):
@@ -33,26 +35,26 @@ class Workspace(Environment):
         """The top of the folder, when it is not as it was shown before."""
         if self._world is None or self._world.sandbox is None:
             return None
-        paths = await self._world.sandbox.scan()
-        view = listing(sorted(paths))
+        view = listing(await self._world.sandbox.scan())
         if view == self._shown:
             return None
         self._shown = view
         return view
 
 
-def listing(paths: Sequence[str]) -> str:
+def listing(paths: Iterable[str]) -> str:
     """A short view of a folder: files at its top, and how many each subfolder holds."""
-    folders: dict[str, int] = {}
-    files = []
-    for path in paths:
-        top, slash, _ = path.partition("/")
-        if slash:
-            folders[top] = folders.get(top, 0) + 1
-        else:
-            files.append(top)
-    entries = [f"{name}/ ({count} files)" for name, count in sorted(folders.items())] + files
-    shown = entries[:_MOST_ENTRIES]
-    if len(entries) > len(shown):
-        shown.append(f"… and {len(entries) - len(shown)} more")
-    return f"The workspace holds {len(paths)} files:\n" + "\n".join(shown)
+    everything = list(paths)
+    folders = Counter(path.partition("/")[0] for path in everything if "/" in path)
+    entries = [f"{_shown(name)}/ ({count} files)" for name, count in sorted(folders.items())]
+    entries += [_shown(path) for path in sorted(everything) if "/" not in path]
+    lines = [f"The workspace holds {len(everything)} files:", *entries[:_MOST_ENTRIES]]
+    if len(entries) > _MOST_ENTRIES:
+        lines.append(f"… and {len(entries) - _MOST_ENTRIES} more")
+    return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    """A name on one line, whatever it holds."""
+    plain = name if name.isprintable() else repr(name)
+    return plain if len(plain) <= _MOST_WIDTH else plain[: _MOST_WIDTH - 1] + "…"

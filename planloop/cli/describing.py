@@ -167,11 +167,12 @@ def verdict_lines(view: RunView) -> list[Line]:
     if view.status is None:
         return [line(("unfinished", "warn"), " · no last word: the process was ended")]
     words, meanings = qualifiers(view)
-    said = joined([one_line(view.reason, 300), *words], ", ")
-    reason = "" if view.reason == view.status.value else said
+    told_apart = view.status is RunStatus.ERROR or view.reason == view.status.value
+    reason = "" if told_apart else joined([one_line(view.reason, 300), *words], ", ")
     facts = joined([reason, usage_text(view)])
     verdict = line((view.status.value, _ENDINGS.get(view.status, "bad")), f" · {facts}")
-    return [verdict, *(line((f"  {meaning}", "warn")) for meaning in meanings)]
+    error = [line(("error: ", "bad"), view.reason)] if view.status is RunStatus.ERROR else []
+    return [*error, verdict, *(line((f"  {meaning}", "warn")) for meaning in meanings)]
 
 
 _ENDINGS: dict[RunStatus, Style] = {RunStatus.SUCCESS: "good", RunStatus.ANSWERED: "warn"}

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from planloop.language.functions import as_callable, call_function
+from planloop.language.functions import as_callable, call_function, types_of
 from planloop.language.limits import Meter, Scale
 from planloop.language.methods import Method, attribute, method
 from planloop.language.operations import CONTAINERS, Operations
@@ -19,10 +19,6 @@ from planloop.values import Value
 Scope: TypeAlias = dict[Any, Value]
 """Names, and syntax nodes whose value is already known."""
 
-_TYPES: Final = {
-    "bool": bool, "dict": dict, "float": float, "int": int,
-    "list": list, "set": set, "str": str, "tuple": tuple,
-}  # fmt: skip
 _CONVERSIONS: Final[dict[int, Callable[[Value], str]]] = {
     ord("s"): str,
     ord("r"): repr,
@@ -190,7 +186,7 @@ class Evaluator:
             return found.call(self.operations, args, kwargs)
         assert isinstance(node.func, ast.Name)  # the parser lets nothing else through
         if node.func.id == "isinstance":
-            return isinstance(self.value(node.args[0], scope), _types(node.args[1]))
+            return isinstance(self.value(node.args[0], scope), types_of(node.args[1]))
         args, kwargs = self.arguments(node, scope)
         return call_function(node.func.id, self.operations, args, kwargs)
 
@@ -320,11 +316,6 @@ class Evaluator:
             return self.value(node.body, {**scope, **dict(zip(names, args, strict=True))})
 
         return call
-
-
-def _types(node: ast.expr) -> tuple[type, ...]:
-    names = node.elts if isinstance(node, ast.Tuple) else [node]
-    return tuple(_TYPES[name.id] for name in names if isinstance(name, ast.Name))
 
 
 _HANDLERS: Final[dict[type[ast.AST], Callable[[Evaluator, Any, Scope], Value]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,6 +15,10 @@ Arguments = list[Value]
 Keywords = dict[str, Value]
 Function = Callable[[Operations, Arguments, Keywords], Value]
 
+_TYPES: Final = {
+    "bool": bool, "dict": dict, "float": float, "int": int,
+    "list": list, "set": set, "str": str, "tuple": tuple,
+}  # fmt: skip
 _MOST_DIGITS = 10_000
 _MOST_MODULAR_BITS = 4_096
 _CUBED_BITS_PER_OPERATION = 1_000_000
@@ -28,6 +33,12 @@ def call_function(name: str, operations: Operations, args: Arguments, kwargs: Ke
 def as_callable(name: str, operations: Operations) -> Callable[..., Value]:
     """A builtin as the function that `key=`, `map` or `filter` is given."""
     return lambda *args: call_function(name, operations, list(args), {})
+
+
+def types_of(node: ast.expr) -> tuple[type, ...]:
+    """The types that the second argument of `isinstance` names."""
+    names = node.elts if isinstance(node, ast.Tuple) else [node]
+    return tuple(_TYPES[name.id] for name in names if isinstance(name, ast.Name))
 
 
 def _plain(function: Callable[..., Any]) -> Function:

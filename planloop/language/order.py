@@ -29,8 +29,10 @@ def parts(node: ast.AST, calls: Container[ast.AST] = ()) -> Iterator[ast.expr]:
             yield from (node.value, node.slice)
         case ast.Slice():
             yield from (part for part in (node.lower, node.upper, node.step) if part is not None)
-        case ast.Attribute() | ast.Starred():
+        case ast.Attribute():
             yield node.value
+        case ast.Starred():
+            yield from iterable_parts(node.value, calls)
         case ast.FormattedValue():
             yield node.value
             if node.format_spec is not None:
@@ -52,7 +54,7 @@ def iterable_parts(node: ast.expr, calls: Container[ast.AST] = ()) -> Iterator[a
     """What Python evaluates before it begins to go through `node`."""
     if isinstance(node, ast.GeneratorExp) and not any(part in calls for part in by_turns(node)):
         yield from iterable_parts(node.generators[0].iter, calls)
-    elif _is_iterator(node):
+    elif is_iterator(node) and not isinstance(node, ast.GeneratorExp):
         yield from parts(node, calls)
     elif not (isinstance(node, ast.Name) and node.id in BUILTINS):
         yield node
@@ -85,6 +87,8 @@ def _call_parts(node: ast.Call, calls: Container[ast.AST]) -> Iterator[ast.expr]
             yield from iterable_parts(argument, calls)
 
 
-def _is_iterator(node: ast.expr) -> bool:
+def is_iterator(node: ast.expr) -> bool:
+    """Whether the value of an expression is used up by one reading."""
     func = node.func if isinstance(node, ast.Call) else None
-    return isinstance(func, ast.Name) and func.id in ITERATORS
+    named = isinstance(func, ast.Name) and func.id in ITERATORS
+    return named or isinstance(node, ast.GeneratorExp)

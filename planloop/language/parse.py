@@ -10,6 +10,8 @@ from planloop.errors import PlanInvalid
 from planloop.language.findings import Findings
 from planloop.language.grammar import STATEMENTS
 from planloop.language.limits import MAX_STATEMENTS
+from planloop.language.names import Names, bound_lines
+from planloop.language.order import is_iterator
 from planloop.language.scopes import scopes_of
 from planloop.language.source import check_compiles, read_source, refuse_deep, segment, source_lines
 from planloop.language.validate import Validator
@@ -63,7 +65,7 @@ def parse(source: str, tools: Mapping[str, Tool], names: Collection[str]) -> Flo
         extra = body[MAX_STATEMENTS]
         return Program(source, f"more than {MAX_STATEMENTS} statements", extra.lineno, 1)
     findings = Findings(source)
-    statements = _Reader(source, findings, tools, names).read(body)
+    statements = _Reader(source, findings, tools, Names(names, tools, bound_lines(body))).read(body)
     if (program := findings.program()) is not None:
         return program
     findings.raise_mistakes()
@@ -92,7 +94,7 @@ def parse_native(
     body = [_native_statement(n, *call[1:]) for n, call in enumerate(calls, 1)]
     source = "\n".join(ast.unparse(node) for node in body)
     findings = Findings(source)
-    statements = _Reader(source, findings, tools, names).read(body)
+    statements = _Reader(source, findings, tools, Names(names, tools, bound_lines(body))).read(body)
     findings.raise_mistakes()
     if (program := findings.program()) is not None:
         raise PlanInvalid(program.reason, line=program.line, column=program.column)
@@ -132,7 +134,7 @@ class _Reader:
         source: str,
         findings: Findings,
         tools: Mapping[str, Tool],
-        names: Collection[str],
+        names: Names,
     ) -> None:
         self._lines = source_lines(source)
         self._findings = findings
@@ -141,7 +143,6 @@ class _Reader:
 
     def read(self, body: list[ast.stmt]) -> tuple[Statement, ...]:
         """All statements; what is wrong is in the findings."""
-        self._validator.expect_later(_bound_lines(body))
         self._scopes = scopes_of(self._lines, body)
         found: list[Statement] = []
         for index, node in enumerate(body):
@@ -175,8 +176,10 @@ class _Reader:
         return self._made(index, "assign", assignment, tuple(binds))
 
     def _plain_assignment(self, node: ast.stmt) -> ast.Assign | None:
-        """An assignment without its annotation."""
+        """An assignment without its annotation; what is unpacked is read out at once."""
         if isinstance(node, ast.Assign):
+            if len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple | ast.List):
+                node.value = _read_out(node.value)
             return node
         assert isinstance(node, ast.AnnAssign)
         plain = all(isinstance(part, _ANNOTATIONS) for part in ast.walk(node.annotation))
@@ -202,19 +205,16 @@ class _Reader:
         )
 
 
+def _read_out(node: ast.expr) -> ast.expr:
+    """`[*zip(…)]` for `zip(…)`: an iterator that is unpacked never becomes a value."""
+    if not is_iterator(node):
+        return node
+    starred = ast.copy_location(ast.Starred(node, ast.Load()), node)
+    return ast.copy_location(ast.List([starred], ast.Load()), node)
+
+
 def _says_nothing(node: ast.stmt) -> bool:
     """`pass`, and constants that stand alone, such as a docstring."""
     if isinstance(node, ast.Pass):
         return True
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _bound_lines(body: list[ast.stmt]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        for target in [*targets, *([node.target] if isinstance(node, ast.AnnAssign) else [])]:
-            for part in ast.walk(target):
-                if isinstance(part, ast.Name):
-                    found.setdefault(part.id, node.lineno)
-    return found

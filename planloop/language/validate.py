@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import builtins
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final
 
 from planloop.language import grammar
 from planloop.language.calls import AGAIN, check_call
 from planloop.language.findings import Findings, nearest
+from planloop.language.names import Names, target_parts
+from planloop.language.order import Comprehension
 from planloop.plan import CallSite
 from planloop.tool import Tool
 
@@ -30,7 +32,6 @@ _VALUE_TYPES: Final = (
     dt.datetime,
     dt.time,
 )
-Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 class Laziness(Enum):
@@ -46,23 +47,14 @@ class Validator:
     `reads` and `calls` collect what the present statement needs.
     """
 
-    def __init__(
-        self, findings: Findings, tools: Mapping[str, Tool], names: Collection[str]
-    ) -> None:
+    def __init__(self, findings: Findings, tools: Mapping[str, Tool], names: Names) -> None:
         self._findings = findings
         self._tools = tools
-        self._bound = set(names)
-        self._later: dict[str, int] = {}
-        self._local: list[set[str]] = []
-        self._unbound: list[set[str]] = []
-        self._lazy: Laziness | None = None
+        self._names = names
         self._callable = frozenset(tools) | grammar.BUILTINS | frozenset(grammar.WORDS)
+        self._lazy: Laziness | None = None
         self.reads: set[str] = set()
         self.calls: list[CallSite] = []
-
-    def expect_later(self, names: Mapping[str, int]) -> None:
-        """Names that the plan binds, and the first line that does; only for messages."""
-        self._later = dict(names)
 
     def begin(self) -> None:
         """Start a new statement."""
@@ -71,33 +63,23 @@ class Validator:
     def bind(self, target: ast.expr) -> tuple[str, ...]:
         """Bind the names of an assignment's target."""
         names: list[str] = []
-        for node in _target_parts(target):
+        for node in target_parts(target):
             if isinstance(node, ast.Name):
-                self._check_bindable(node)
+                self._refuse_name(node)
                 names.append(node.id)
             elif not isinstance(node, ast.Tuple | ast.List | ast.Starred):
                 self._findings.outside(node, "assigning to a part of a value")
-        self._bound.update(names)
+        self._names.bind(names)
         return tuple(dict.fromkeys(names))
 
-    def expression(self, node: ast.expr) -> None:
-        """Validate an expression whose value is used as a value."""
-        self._visit(node)
-
-    def _check_bindable(self, node: ast.Name) -> None:
-        name = node.id
-        if name.startswith("__"):
-            self._findings.mistake(node, f"`{name}`: no names with two underscores; rename it")
-        elif name in self._tools:
-            self._findings.mistake(node, f"`{name}` is a tool; give the value another name")
-        elif name in grammar.RESERVED:
-            self._findings.mistake(
-                node, f"`{name}` is a word of the plan language; give the value another name"
-            )
+    def _refuse_name(self, node: ast.Name) -> None:
+        if (problem := self._names.problem(node.id)) is not None:
+            self._findings.mistake(node, problem)
 
     # Expressions
 
-    def _visit(self, node: ast.expr) -> None:
+    def expression(self, node: ast.expr) -> None:
+        """Validate an expression whose value is used as a value."""
         match node:
             case ast.Constant():
                 self._constant(node)
@@ -109,6 +91,8 @@ class Validator:
                 self._call(node)
             case ast.Compare():
                 self._compare(node)
+            case ast.Starred():
+                self._iterable(node.value, Laziness.EXHAUSTED)
             case ast.GeneratorExp():
                 self._findings.outside(node, "a generator as a value (write a list instead)")
             case ast.ListComp() | ast.SetComp() | ast.DictComp():
@@ -123,7 +107,7 @@ class Validator:
     def _children(self, node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
-                self._visit(child)
+                self.expression(child)
 
     def _constant(self, node: ast.Constant) -> None:
         value = node.value
@@ -134,7 +118,7 @@ class Validator:
         sides = [node.left, *node.comparators]
         for index, operator in enumerate(node.ops):
             if isinstance(operator, ast.Is | ast.IsNot) and not any(
-                isinstance(side, ast.Constant) and side.value in (None, True, False)
+                isinstance(side, ast.Constant) and isinstance(side.value, bool | None)
                 for side in sides[index : index + 2]
             ):
                 self._findings.outside(node, "comparing identity with `is` (write `==`)")
@@ -142,10 +126,10 @@ class Validator:
 
     def _name(self, node: ast.Name) -> None:
         name = node.id
-        if self._is_local(name):
-            if any(name in names for names in self._unbound):
+        if self._names.is_local(name):
+            if self._names.is_too_early(name):
                 self._findings.mistake(node, f"`{name}` is used before its `for` binds it")
-        elif name in self._bound:
+        elif self._names.is_bound(name):
             self.reads.add(name)
         elif name in self._tools:
             self._findings.outside(node, f"the tool `{name}` as a value")
@@ -154,14 +138,7 @@ class Validator:
         elif name in _PYTHON:
             self._findings.outside(node, f"the builtin `{name}` as a value")
         else:
-            self._findings.mistake(node, self._unknown_name(name))
-
-    def _unknown_name(self, name: str) -> str:
-        if name in self._later:
-            return f"`{name}` is bound only at line {self._later[name]}; move that line up"
-        if name.startswith("__"):
-            return f"`{name}`: a plan has no names with two underscores"
-        return f"unknown name `{name}`{nearest(name, [*self._bound, *self._tools])}"
+            self._findings.mistake(node, self._names.unknown(name))
 
     def _attribute(self, node: ast.Attribute) -> None:
         name = node.attr
@@ -171,40 +148,37 @@ class Validator:
             self._findings.mistake(
                 node, f"`.{name}` is a method of every record: write `[{name!r}]` for the key"
             )
-        self._visit(node.value)
+        self.expression(node.value)
 
     # Comprehensions
 
     def _comprehension(self, node: Comprehension, how: Laziness | None = None) -> None:
         generators = node.generators
-        targets = [list(_target_parts(generator.target)) for generator in generators]
+        targets = [list(target_parts(generator.target)) for generator in generators]
         names = [{part.id for part in parts if isinstance(part, ast.Name)} for parts in targets]
         self._iterable(generators[0].iter)
-        with self._scope(set().union(*names)) as unbound, self._laziness(how):
+        with self._names.scope(set().union(*names)) as unbound, self._laziness(how):
             for index, generator in enumerate(generators):
                 if index:
                     self._iterable(generator.iter)
                 self._loop_target(generator, targets[index])
                 unbound -= names[index]
                 for test in generator.ifs:
-                    self._visit(test)
+                    self.expression(test)
             if isinstance(node, ast.DictComp):
-                self._visit(node.key)
-                self._visit(node.value)
+                self.expression(node.key)
+                self.expression(node.value)
             else:
-                self._visit(node.elt)
+                self.expression(node.elt)
 
     def _loop_target(self, generator: ast.comprehension, parts: list[ast.expr]) -> None:
         if generator.is_async:
             self._findings.outside(generator.target, "an `async for`")
         for part in parts:
             if isinstance(part, ast.Name) and part.id.startswith("__"):
-                self._check_bindable(part)
+                self._refuse_name(part)
             elif not isinstance(part, ast.Name | ast.Tuple | ast.List | ast.Starred):
                 self._findings.outside(part, "assigning to a part of a value")
-
-    def _is_local(self, name: str) -> bool:
-        return any(name in names for names in self._local)
 
     @contextmanager
     def _laziness(self, how: Laziness | None) -> Iterator[None]:
@@ -214,25 +188,14 @@ class Validator:
         yield
         self._lazy = before
 
-    @contextmanager
-    def _scope(self, names: set[str]) -> Iterator[set[str]]:
-        unbound = set(names)
-        self._local.append(names)
-        self._unbound.append(unbound)
-        yield unbound
-        self._local.pop()
-        self._unbound.pop()
-
     def _iterable(self, node: ast.expr, how: Laziness = Laziness.LAZY) -> None:
         """An expression that is read through once, where an iterator may stand."""
         if isinstance(node, ast.GeneratorExp):
             self._comprehension(node, how)
         elif isinstance(node, ast.Call) and self._builtin_name(node) in grammar.ITERATORS:
             self._builtin(node, self._builtin_name(node))
-        elif isinstance(node, ast.Starred):
-            self._visit(node.value)
         else:
-            self._visit(node)
+            self.expression(node)
 
     # Calls
 
@@ -245,7 +208,9 @@ class Validator:
             self._findings.outside(node, "calling the value of an expression")
 
     def _named_call(self, node: ast.Call, name: str) -> None:
-        if self._is_local(name) or (name in self._bound and name not in self._callable):
+        if self._names.is_local(name) or (
+            self._names.is_bound(name) and name not in self._callable
+        ):
             self._findings.mistake(node, f"`{name}` is a value, not a function")
         elif name in self._tools:
             self._tool_call(node, self._tools[name])
@@ -257,7 +222,8 @@ class Validator:
             self._builtin(node, name)
             return
         elif name in _PYTHON:
-            self._findings.outside(node, f"the builtin `{name}`")
+            hint = " (write `note(…)`)" if name == "print" else ""
+            self._findings.outside(node, f"the builtin `{name}`{hint}")
         else:
             self._findings.mistake(
                 node, f"unknown function `{name}`{nearest(name, self._callable)}"
@@ -266,14 +232,16 @@ class Validator:
 
     def _arguments(self, node: ast.Call) -> None:
         for argument in node.args:
-            self._visit(argument)
+            self.expression(argument)
         for word in node.keywords:
             if word.arg != AGAIN:
-                self._visit(word.value)
+                self.expression(word.value)
 
     def _tool_call(self, node: ast.Call, tool: Tool) -> None:
         if self._lazy is Laziness.LAZY:
-            self._findings.outside(node, "a tool call inside a lambda or a lazy generator")
+            self._findings.outside(
+                node, "a tool call inside a lambda or a lazy generator (write a list)"
+            )
         elif self._lazy is Laziness.EXHAUSTED and tool.effect.is_effect:
             self._findings.outside(node, "a call with an effect inside a generator")
         check_call(node, tool, self._findings)
@@ -282,7 +250,7 @@ class Validator:
         self.calls.append(CallSite(node.func.id, node, node.lineno, column))
 
     def _builtin_name(self, node: ast.Call) -> str:
-        known = isinstance(node.func, ast.Name) and not self._is_local(node.func.id)
+        known = isinstance(node.func, ast.Name) and not self._names.is_local(node.func.id)
         return node.func.id if known and isinstance(node.func, ast.Name) else ""
 
     def _builtin(self, node: ast.Call, name: str) -> None:
@@ -300,18 +268,18 @@ class Validator:
             if name in grammar.CONSUMERS:
                 self._iterable(argument, how)
             else:
-                self._visit(argument)
+                self.expression(argument)
         for word in node.keywords:
             if word.arg == "key" and name in grammar.KEYED:
                 self._function(word.value)
             else:
-                self._visit(word.value)
+                self.expression(word.value)
 
     def _isinstance(self, node: ast.Call) -> None:
         if len(node.args) != 2 or node.keywords:
             self._findings.mistake(node, "`isinstance` takes a value and a type")
             return
-        self._visit(node.args[0])
+        self.expression(node.args[0])
         types = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
         for found in types:
             if not (isinstance(found, ast.Name) and found.id in grammar.TYPES):
@@ -325,13 +293,13 @@ class Validator:
                 return
             case ast.Lambda():
                 self._lambda(node)
-            case ast.Name(id=name) if name in grammar.BUILTINS and not self._is_local(name):
+            case ast.Name(id=name) if name in grammar.BUILTINS and not self._names.is_local(name):
                 if name in grammar.ITERATORS or name == "isinstance":
                     self._findings.outside(node, f"`{name}` as a function value")
             case ast.Attribute():
                 self._findings.outside(node, "a method as a value (write a lambda)")
             case _:
-                self._visit(node)
+                self.expression(node)
 
     def _lambda(self, node: ast.Lambda) -> None:
         arguments = node.args
@@ -340,9 +308,9 @@ class Validator:
         if any(others) or arguments.vararg or arguments.kwarg:
             self._findings.outside(node, "a lambda with more than plain parameters")
             return
-        with self._scope(set(names)) as unbound, self._laziness(Laziness.LAZY):
+        with self._names.scope(set(names)) as unbound, self._laziness(Laziness.LAZY):
             unbound.clear()
-            self._visit(node.body)
+            self.expression(node.body)
 
     def _method_call(self, node: ast.Call, func: ast.Attribute) -> None:
         name = func.attr
@@ -350,15 +318,15 @@ class Validator:
             self._findings.mistake(func, f"`.{name}`: a plan has no names with two underscores")
         elif name not in grammar.METHODS:
             self._unknown_method(func)
-        self._visit(func.value)
+        self.expression(func.value)
         takes_iterable = name == "join" or name in grammar.SET_METHODS
         for argument in node.args:
             if takes_iterable:
                 self._iterable(argument, Laziness.EXHAUSTED)
             else:
-                self._visit(argument)
+                self.expression(argument)
         for word in node.keywords:
-            self._visit(word.value)
+            self.expression(word.value)
 
     def _unknown_method(self, func: ast.Attribute) -> None:
         name = func.attr
@@ -370,15 +338,6 @@ class Validator:
             self._findings.mistake(
                 func, f"values have no method `.{name}()`{nearest(name, grammar.METHODS)}"
             )
-
-
-def _target_parts(target: ast.expr) -> Iterator[ast.expr]:
-    yield target
-    if isinstance(target, ast.Tuple | ast.List):
-        for part in target.elts:
-            yield from _target_parts(part)
-    elif isinstance(target, ast.Starred):
-        yield from _target_parts(target.value)
 
 
 def _described(node: ast.expr) -> str:

@@ -1,7 +1,7 @@
 """Sandboxes by a Docker engine that shares this machine's kernel and files.
 
 One container a sandbox; its first process (`guest.py`) serves every call, so that no call costs
-an engine exec. The container needs `python3` in its image.
+an engine exec. Images without `python3` fall back to exec, and the sandbox says so.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import anyio
 import anyio.to_thread
 
 from planloop.errors import SandboxLost, UserError
-from planloop.sandbox import WORKSPACE, SandboxSpec
+from planloop.sandbox import SandboxSpec
 from planloop.sandboxes import tree
 from planloop.sandboxes.cgroup import oom_kills, own_cgroup
+from planloop.sandboxes.container import DOOR, Container, lacks_program, refused, removed
 from planloop.sandboxes.engine import DEFAULT_IMAGE, Engine
+from planloop.sandboxes.exec_link import ExecLink
 from planloop.sandboxes.files import Files
-from planloop.sandboxes.link import Link
-from planloop.sandboxes.marks import make_home, mark, owner
+from planloop.sandboxes.link import Link, Orders
+from planloop.sandboxes.marks import make_home
 from planloop.sandboxes.resident import Machinery, ResidentSandbox
 from planloop.sandboxes.snapshots import Snapshots
 from planloop.text import one_line
@@ -34,9 +36,8 @@ from planloop.text import one_line
 NOBODY = 65534
 """The user of calls, where this process is root."""
 START_DEADLINE_S = 30.0
-_REMOVAL_DEADLINE_S = 20.0
-_DOOR = "/run/planloop"
-"""Where the first process finds its source and the socket of the host."""
+_WAITER = ("/bin/sh", "-c", "read -r _")
+"""A first process that ends when its input does."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -72,13 +73,15 @@ class _Started:
     user: int = dataclasses.field(default_factory=lambda: os.geteuid() or NOBODY)
     """Calls run as nobody, or as this process's own user where only that may share files."""
     container: str | None = None
+    by_exec: bool = False
+    """Whether calls go by the engine's exec."""
     first: int = 0
     """Id of the first process, as the host sees it."""
 
     async def start(self) -> ResidentSandbox:
         self._make_folders()
-        link = await self._first_process()
-        return ResidentSandbox("docker", self.spec.limits, self._unenforced(), self._with(link))
+        orders = await self._first_process()
+        return ResidentSandbox("docker", self.spec.limits, self._unenforced(), self._with(orders))
 
     def _make_folders(self) -> None:
         for name, mode in (("workspace", 0o700), ("door", 0o755)):
@@ -89,66 +92,64 @@ class _Started:
         shutil.copyfile(Path(__file__).with_name("guest.py"), self.home / "door" / "guest.py")
         (self.home / "door" / "guest.py").chmod(0o644)
 
-    async def _first_process(self) -> Link:
-        with _listening(self.home / "door") as listener:
-            await self._run_container()
-            with anyio.move_on_after(START_DEADLINE_S):
-                await anyio.wait_readable(listener)
-            link = _accepted(listener)
+    async def _first_process(self) -> Orders:
+        from docker.errors import APIError
+
+        guest = ("python3", "-I", "-S", f"{DOOR}/guest.py", self._config())
+        try:
+            with _listening(self.home / "door") as listener:
+                self.container = await self._container(guest).start(self.engine)
+                return await self._greeted(listener)
+        except APIError as error:
+            if not lacks_program(error):
+                raise refused(error) from None
+        try:
+            self.container = await self._container(_WAITER, lifeline=True).start(self.engine)
+            return await self._by_exec(self.container)
+        except APIError as error:
+            raise refused(error) from None
+
+    def _container(self, first: tuple[str, ...], *, lifeline: bool = False) -> Container:
+        return Container(
+            image=self._image_name,
+            run_id=self.run_id,
+            home=self.home,
+            limits=self.spec.limits,
+            first=first,
+            lifeline=lifeline,
+        )
+
+    async def _greeted(self, listener: socket.socket) -> Link:
+        with anyio.move_on_after(START_DEADLINE_S):
+            await anyio.wait_readable(listener)
+        link = _accepted(listener)
         greeting = await link.greeting(START_DEADLINE_S) if link is not None else None
         if link is None or greeting is None:
             raise self._silent()
         self.first = greeting.pid
         return link
 
-    async def _run_container(self) -> None:
-        from docker.errors import APIError
-
-        try:
-            made = str((await self.engine.ask(self._create))["Id"])
-            self.container = made
-            await self.engine.ask(lambda client: client.start(made))
-        except APIError as error:
-            raise _refused(error, self.spec.image or DEFAULT_IMAGE) from None
-
-    def _create(self, client: Any) -> Any:
-        from docker.types import Mount
-
-        limits = self.spec.limits
-        return client.create_container(
-            image=self.spec.image or DEFAULT_IMAGE,
-            name=mark(self.run_id),
-            entrypoint=["python3", "-I", "-S", f"{_DOOR}/guest.py", self._config()],
-            command=[],
-            user="0:0",
-            working_dir="/",
-            hostname="sandbox",
-            labels={"planloop.run": self.run_id, "planloop.owner": owner()},
-            host_config=client.create_host_config(
-                auto_remove=True,
-                mounts=[
-                    Mount(WORKSPACE, str(self.home / "workspace"), type="bind"),
-                    Mount(_DOOR, str(self.home / "door"), type="bind", read_only=True),
-                ],
-                cap_drop=["ALL"],
-                cap_add=["SETUID", "SETGID", "KILL"],
-                ipc_mode="private",
-                log_config={"Type": "none"},
-                mem_limit=limits.memory_bytes,
-                memswap_limit=limits.memory_bytes,
-                network_mode="none",
-                pids_limit=limits.processes,
-                read_only=True,
-                security_opt=["no-new-privileges"],
-                shm_size=limits.memory_bytes // 8,
-                tmpfs={"/tmp": f"size={limits.memory_bytes // 4},mode=1777,exec,nosuid,nodev"},
-            ),
+    async def _by_exec(self, container: str) -> ExecLink:
+        """The fall-back for images without python3; the host must see the container's processes."""
+        known = await self.engine.ask(lambda client: client.inspect_container(container))
+        self.first = int(known["State"]["Pid"])
+        group = own_cgroup(self.first, "memory")
+        if group is None or known["Id"] not in str(group):
+            raise UserError(
+                f"image `{one_line(self._image_name, 80)}` has no python3, "
+                "and this engine's processes cannot be seen from here",
+                hint="add python3 (3.8 or later) to the image",
+            )
+        self.by_exec = True
+        lifeline = await self.engine.ask(
+            lambda client: client.attach_socket(container, params={"stdin": 1, "stream": 1})
         )
+        return ExecLink(self.engine, container, group, self.user, lifeline)
 
     def _config(self) -> str:
         return json.dumps(
             {
-                "socket": f"{_DOOR}/socket",
+                "socket": f"{DOOR}/socket",
                 "user": [self.user, self.user],
                 "processes": None,
                 "address_space": None if self._holds_memory else self.spec.limits.memory_bytes,
@@ -156,13 +157,17 @@ class _Started:
         )
 
     @property
+    def _image_name(self) -> str:
+        return self.spec.image or DEFAULT_IMAGE
+
+    @property
     def _holds_memory(self) -> bool:
         return bool(self.host.get("MemoryLimit"))
 
-    def _with(self, link: Link) -> Machinery:
+    def _with(self, orders: Orders) -> Machinery:
         owner_inside = (self.user, self.user) if os.geteuid() == 0 else None
         return Machinery(
-            link=link,
+            link=orders,
             files=Files(tree.open_root(self.home / "workspace"), owner_inside),
             snapshots=Snapshots(self.home / "snapshots"),
             environment={
@@ -192,6 +197,12 @@ class _Started:
 
     def _unenforced(self) -> tuple[str, ...]:
         said = ["disk limit: not enforced by docker", "inode limit: not enforced by docker"]
+        if self.by_exec:
+            said.insert(
+                0,
+                "calls go by engine exec, slowly, and death by signal N shows as exit "
+                "code 128 + N: the image has no python3",
+            )
         if not self.host.get("PidsLimit", True):
             said.insert(0, "process limit: this engine's kernel has none")
         if self._memory_group() is None:
@@ -201,7 +212,7 @@ class _Started:
         return tuple(said)
 
     def _silent(self) -> UserError:
-        image = one_line(self.spec.image or DEFAULT_IMAGE, 80)
+        image = one_line(self._image_name, 80)
         return UserError(
             f"sandbox `docker` cannot run: the first process in image `{image}` did not answer",
             hint="it needs python3 (3.8 or later), and an engine that shares this machine's files",
@@ -224,24 +235,10 @@ class _Started:
         """End and remove the container, proven, and what was made on the host."""
         if self.container is not None:
             with contextlib.suppress(SandboxLost):
-                await _removed(self.engine, self.container)
+                await removed(self.engine, self.container)
             self.container = None
         await self.engine.close()
         await anyio.to_thread.run_sync(tree.remove, self.home)
-
-
-async def _removed(engine: Engine, container: str) -> None:
-    """Remove a container by force and wait until the engine no longer knows it."""
-    from docker.errors import APIError, NotFound
-
-    with anyio.move_on_after(_REMOVAL_DEADLINE_S):
-        while True:
-            try:
-                await engine.ask(lambda c: c.remove_container(container, v=True, force=True))
-            except NotFound:
-                return
-            except APIError:
-                await anyio.sleep(0.02)  # its removal has begun by itself
 
 
 @contextlib.contextmanager
@@ -266,13 +263,3 @@ def _accepted(listener: socket.socket) -> Link | None:
         return Link(listener.accept()[0])
     except BlockingIOError:
         return None
-
-
-def _refused(error: Exception, image: str) -> UserError:
-    said = one_line(str(getattr(error, "explanation", None) or error), 200)
-    if "executable file not found" in said:
-        return UserError(
-            f"image `{one_line(image, 80)}` has no python3, which docker sandboxes need",
-            hint="add python3 (3.8 or later) to the image",
-        )
-    return UserError(f"sandbox `docker` cannot run: {said}", hint="`planloop doctor` tries it")

@@ -54,6 +54,10 @@ class Engine:
             lambda: _asked(self._client, question), limiter=self._threads
         )
 
+    def ask_blocking(self, question: Callable[[APIClient], T]) -> T:
+        """As `ask`, from a thread that may wait."""
+        return _asked(self._client, question)
+
     async def image(self, name: str) -> dict[str, Any]:
         """What the engine knows of an image; it is never pulled.
 

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import anyio
 
@@ -54,6 +55,28 @@ class Unwatched:
 Ending = Exited | Refused | Unwatched
 
 
+class Orders(Protocol):
+    """What a resident sandbox asks of its inside."""
+
+    async def start(
+        self, request: Mapping[str, Any], stdin: int, stdout: int, stderr: int
+    ) -> tuple[int, int]:
+        """Have a command started; returns its id and the descriptor for `ending`."""
+        ...
+
+    async def ending(self, status: int) -> Ending:
+        """How a started command ended; waits for it."""
+        ...
+
+    async def end(self, call: int | None) -> int:
+        """End the processes of a call, or with None of every call; returns how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Let go; everything inside ends."""
+        ...
+
+
 class Link:
     """Orders to a sandbox's first process. Every answer comes by a pipe of its own."""
 
@@ -85,7 +108,7 @@ class Link:
         return None
 
     async def start(
-        self, request: Mapping[str, object], stdin: int, stdout: int, stderr: int
+        self, request: Mapping[str, Any], stdin: int, stdout: int, stderr: int
     ) -> tuple[int, int]:
         """Have a command started; returns its id and the descriptor for `ending`.
 
@@ -108,15 +131,7 @@ class Link:
 
     async def ending(self, status: int) -> Ending:
         """How a started command ended; waits for it."""
-        await anyio.wait_readable(status)
-        words = os.read(status, 256).decode("ascii", "replace").split()
-        match words:
-            case ["exited", wait_status, rest]:
-                return Exited(int(wait_status), rest == "1")
-            case ["refused", number, what]:
-                return Refused(int(number), what)
-            case _:
-                return Unwatched()
+        return await read_ending(status)
 
     async def end(self, call: int | None) -> int:
         """End the processes of a call, or with None of every call; returns how many there were.
@@ -157,6 +172,19 @@ class Link:
                 if error.errno == errno.ETOOMANYREFS:
                     raise SandboxLost("too many descriptors are on their way") from None
                 raise SandboxLost("the sandbox ended") from None
+
+
+async def read_ending(status: int) -> Ending:
+    """Wait for the one line that a call's keeper writes, and read it."""
+    await anyio.wait_readable(status)
+    words = os.read(status, 256).decode("ascii", "replace").split()
+    match words:
+        case ["exited", wait_status, rest]:
+            return Exited(int(wait_status), rest == "1")
+        case ["refused", number, what]:
+            return Refused(int(number), what)
+        case _:
+            return Unwatched()
 
 
 def memory_file(name: str, data: bytes) -> int:

@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from planloop.errors import SandboxLost
 from planloop.sandbox import Command, Completed, FileStamp, Limits, OnOutput, Snapshot
 from planloop.sandboxes.calls import follow
 from planloop.sandboxes.files import Files
-from planloop.sandboxes.link import Ending, Exited, Link, Refused, memory_file
+from planloop.sandboxes.link import Ending, Exited, Orders, Refused, memory_file
 from planloop.sandboxes.paths import inside_directory
 from planloop.sandboxes.snapshots import Snapshots
 
@@ -31,7 +31,7 @@ _FORK_RETRIES_S = (0.02, 0.05, 0.1, 0.3, 1.0, 2.0)
 class Machinery:
     """What a backend gives to a resident sandbox."""
 
-    link: Link
+    link: Orders
     files: Files
     snapshots: Snapshots
     environment: Mapping[str, str]
@@ -44,7 +44,7 @@ class Machinery:
 
 
 class ResidentSandbox:
-    """The contract `planloop.sandbox.Sandbox` over a `Link`."""
+    """The contract `planloop.sandbox.Sandbox` over a `Link` or another kind of `Orders`."""
 
     def __init__(
         self, kind: str, limits: Limits, unenforced: tuple[str, ...], machinery: Machinery
@@ -172,9 +172,7 @@ class _Call:
         self.stderr = stderr
 
     @classmethod
-    async def start(
-        cls, machinery: Machinery, request: Mapping[str, object], stdin: bytes
-    ) -> _Call:
+    async def start(cls, machinery: Machinery, request: Mapping[str, Any], stdin: bytes) -> _Call:
         with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
             stdout, stderr = _pipe(kept, given), _pipe(kept, given)
             source = _stdin(stdin)

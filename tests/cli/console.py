@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import json
 import os
 import pty
 import select
@@ -182,3 +183,14 @@ def interrupt(process: subprocess.Popen[bytes], signum: int = signal.SIGINT) -> 
 def only_run(folder: Path) -> Path:
     (found,) = (folder / ".planloop" / "runs").iterdir()
     return found
+
+
+def script(folder: Path, *plans: str, front: str = "") -> Path:
+    """A task whose replay holds these plans."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = f"version: 1\nmodel: replay:replay.jsonl\n{front}"
+    (folder / "task.md").write_text(f"---\n{head}---\nDo it.\n")
+    replies = [{"reply": {"text": f"```python\n{plan}\n```"}} for plan in plans]
+    rows = [{"planloop_replay": 1, "name": "scripted"}, *replies]
+    (folder / "replay.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

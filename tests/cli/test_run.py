@@ -10,24 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import SCRIPT, Shell, only_run
+from console import SCRIPT, Shell, only_run, script
 
 ESCAPE = "\x1b"
 
 
 def events(text: str) -> list[dict[str, Any]]:
     return [json.loads(row) for row in text.splitlines()]
-
-
-def script(folder: Path, *plans: str, front: str = "") -> Path:
-    """A task whose replay holds these plans."""
-    folder.mkdir(parents=True, exist_ok=True)
-    head = f"version: 1\nmodel: replay:replay.jsonl\n{front}"
-    (folder / "task.md").write_text(f"---\n{head}---\nDo it.\n")
-    replies = [{"reply": {"text": f"```python\n{plan}\n```"}} for plan in plans]
-    rows = [{"planloop_replay": 1, "name": "scripted"}, *replies]
-    (folder / "replay.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
 
 
 def test_a_run_ends_with_answer_and_diff_on_stdout_and_the_verdict_on_stderr(

@@ -202,7 +202,7 @@ class Writer:
             case "note":
                 return f"note({self.text(depth)})"
             case "loop":
-                return f"{self.pick('[put', '[put', '[put')}('abc'[i % 3], i) for i in {self.numbers(depth)}]"
+                return f"[put('abc'[i % 3], i) for i in {self.numbers(depth)}]"
             case "rebind" if self.names["int"]:
                 name = self.pick(*self.names["int"])
                 return f"{name} = {self.number(depth)}"

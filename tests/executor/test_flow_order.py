@@ -208,6 +208,16 @@ def test_an_effect_on_a_disjoint_resource_may_be_done_although_an_earlier_one_fa
 
 
 @pytest.mark.rule("O3")
+@pytest.mark.parametrize("last", ["", "\nx = 1 / 0"])
+def test_a_failure_that_comes_while_a_call_waits_for_another_stops_it(last: str) -> None:
+    world = World()
+    turns = iter([30, 5, 0])
+    source = "put('b', 1)\nput('a', 13)\nput('b', 2)" + last
+    outcome = run_here(source, world, Recorder(world.tools, turns))
+    assert statuses(outcome)[:3] == [OK, FAILED, SKIPPED]
+
+
+@pytest.mark.rule("O3")
 def test_done_waits_for_effects_on_disjoint_resources_too() -> None:
     world = World()
     outcome = run_here("put('a', 13)\ndone(1)", world, Recorder(world.tools, iter([30])))

@@ -73,7 +73,8 @@ def main() -> None:
         found = ending(source)
         found["cpu_s"] = time.process_time() - started
         found["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps(found), flush=True)
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

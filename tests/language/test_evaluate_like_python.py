@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The evaluator gives the values and the error classes of the real interpreter."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Hostile source is refused in bounded time and memory (the traps of the evaluator)."""
 
 from __future__ import annotations

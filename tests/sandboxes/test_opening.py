@@ -150,10 +150,10 @@ from pathlib import Path
 from planloop.sandbox import Command, SandboxSpec
 from planloop.sandboxes import open_sandbox
 async def main():
-    spec = SandboxSpec(kind=sys.argv[1])
+    spec = SandboxSpec(kind=sys.argv[1], image=(sys.argv[4:] or [None])[0])
     sandbox = await open_sandbox(spec, run_id=sys.argv[2], state_dir=Path(sys.argv[3]))
-    source = "import os, time\\nos.fork(); os.setsid(); print('up', flush=True); time.sleep(60)"
-    command = Command(argv=("python3", "-c", source, sys.argv[2]))
+    tree = "(setsid sh -c 'trap : TERM; sleep 60' &); echo up; sleep 60"
+    command = Command(argv=("sh", "-c", tree, sys.argv[2]))
     await sandbox.run(command, lambda *_: print("up", flush=True))
 anyio.run(main)
 """

@@ -267,6 +267,10 @@ class Stubs:
                 return step
         raise AssertionError(f"{name} was called with {arguments}, which no step does")
 
+    def give_back(self, step: Step) -> None:
+        """The step may be called once more."""
+        self._taken.remove(step.label)
+
     async def before_answer(self, step: Step) -> None:
         """For subclasses."""
 

@@ -103,8 +103,9 @@ class Meeting(Stubs):
         self._missing -= 1
         if not self._missing:
             self._met.set()
-        with anyio.fail_after(10):
+        with anyio.move_on_after(10):
             await self._met.wait()
+        assert not self._missing, f"{self._missing} independent steps have not started"
 
 
 @pytest.mark.rule("O2")
@@ -127,6 +128,32 @@ def test_gold_sequences_of_external_calls_make_the_gold_calls_in_order() -> None
         result = await agent_of(script, stubs.tools("external")).run(gold.id)
         check_run(gold, stubs, result, script.told)
         assert stubs.called == gold_calls(gold)
+
+    assert run_many({gold.id: lambda gold=gold: job(gold) for gold in RUNNABLE}) == {}
+
+
+class FailingOnce(Stubs):
+    """The last step raises the first time that it is called."""
+
+    failed = False
+
+    async def before_answer(self, step: Step) -> None:
+        if step is self.gold.steps[-1] and not self.failed:
+            self.failed = True
+            self.give_back(step)
+            raise ConnectionError("not now")
+
+
+@pytest.mark.rule("L2")
+def test_a_gold_sequence_that_failed_at_its_last_step_and_comes_again_repeats_nothing() -> None:
+    async def job(gold: Gold) -> None:
+        stubs, script = FailingOnce(gold), Script([block(source_of(gold))] * 2)
+        result = await agent_of(script, stubs.tools("external")).run(gold.id)
+        assert result.status is RunStatus.ANSWERED, script.told[-1]
+        assert "not now" in script.told[1]
+        assert result.output == resolved(gold.answer, answers(gold))
+        wanted = gold_calls(gold)
+        assert stubs.called == [*wanted, wanted[-1]]
 
     assert run_many({gold.id: lambda gold=gold: job(gold) for gold in RUNNABLE}) == {}
 

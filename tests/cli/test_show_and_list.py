@@ -1,0 +1,151 @@
+"""`planloop show` and `planloop list`: what is on disk, whole or damaged, as lines and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from console import Shell, only_run, script
+
+
+@pytest.fixture
+def ran(shell: Shell, fix: Path) -> str:
+    """The id of a run that has fixed both bugs."""
+    assert shell("run", "task.md", cwd=fix).code == 0
+    return only_run(fix).name
+
+
+def test_show_prints_rounds_plans_calls_feedback_checks_and_verdict(
+    shell: Shell, fix: Path, ran: str
+) -> None:
+    shown = shell("show", ran, cwd=fix)
+    assert shown.code == 0
+    assert shown.err == ""
+    parts = [
+        f"run {ran} · fix",
+        "model      scripted · free",
+        "sandbox    bubblewrap",
+        "  | Make the tests pass.",
+        "round 1 · a plan",
+        '    | edit("adding.py", "return a - b", "return a + b")',
+        "  # look around",
+        '  failed   shell("',
+        "exit 1",
+        "  skipped  done('fixed add')",
+        "  feedback",
+        "    | Round 1 of 40",
+        "round 2 · a plan, the rest of it",
+        "  ok       shell(",
+        "  check passed  python3 -m unittest -q",
+        "  changed  adding.py",
+        "  | add and double are fixed",
+        "success · 1 check passed, in-process · 2 rounds, 6 calls, ",
+    ]
+    place = 0
+    for part in parts:
+        place = shown.out.find(
+            part.replace('"python', "'python").replace('shell("', "shell('"), place
+        )
+        assert place >= 0, part
+
+
+def test_show_says_the_same_verdict_as_run(shell: Shell, fix: Path) -> None:
+    said = shell("run", "task.md", cwd=fix).err
+    verdict = next(row for row in said.splitlines() if row.startswith("success"))
+    assert verdict in shell("show", only_run(fix).name, cwd=fix).out.splitlines()
+
+
+def test_show_as_json_is_the_trace_s_events(shell: Shell, fix: Path, ran: str) -> None:
+    shown = shell("show", ran, "--json", cwd=fix)
+    rows = [json.loads(row) for row in shown.out.splitlines()]
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[0]["kind"] == "run_started"
+    assert rows[-1]["status"] == "success"
+
+
+def test_a_run_is_found_by_prefix_by_path_and_from_elsewhere(
+    shell: Shell, fix: Path, ran: str
+) -> None:
+    whole = shell("show", ran, cwd=fix).out
+    assert shell("show", ran[:3], cwd=fix).out == whole
+    assert shell("show", str(only_run(fix)), cwd=shell.home).out == whole
+    assert shell("show", ran, cwd=shell.home).out == whole
+
+
+def test_a_torn_last_line_is_dropped_with_a_notice(shell: Shell, fix: Path, ran: str) -> None:
+    trace = only_run(fix) / "trace.jsonl"
+    trace.write_bytes(trace.read_bytes()[:-20])
+    shown = shell("show", ran, cwd=fix)
+    assert shown.code == 0
+    assert shown.err.startswith("warning: the last line of trace.jsonl was cut off")
+    assert "success" not in shown.out
+    assert shown.out.splitlines()[-1].startswith("unfinished · no last word")
+
+
+def test_other_damage_is_refused_by_line(shell: Shell, fix: Path, ran: str) -> None:
+    trace = only_run(fix) / "trace.jsonl"
+    rows = trace.read_text().splitlines()
+    rows[2] = rows[2][:-5]
+    trace.write_text("\n".join(rows) + "\n")
+    shown = shell("show", ran, cwd=fix)
+    assert shown.code == 2
+    assert "trace.jsonl, line 3: " in shown.err
+    assert shown.out == ""
+
+
+def test_a_trace_with_escapes_in_it_is_shown_harmless(shell: Shell) -> None:
+    folder = script(shell.folder / "t", r'note("\x1b[2J\x9b31m")' + "\n" + r'done("\x07")')
+    shell("run", str(folder))
+    shown = shell("show", only_run(folder).name, cwd=folder)
+    for character in "\x1b\x07\x9b":
+        assert character not in shown.out
+
+
+def test_list_shows_the_newest_first_with_status(shell: Shell, fix: Path, ran: str) -> None:
+    shell("run", "task.md", "--budget", "rounds=1", cwd=fix)
+    listed = shell("list", cwd=fix)
+    assert listed.code == 0
+    newest, oldest = listed.out.splitlines()
+    assert "capped" in newest
+    assert oldest.startswith(ran)
+    assert "success" in oldest
+
+
+def test_list_as_json_is_one_object_a_line(shell: Shell, fix: Path, ran: str) -> None:
+    (row,) = [json.loads(row) for row in shell("list", "--json", cwd=fix).out.splitlines()]
+    assert row["run_id"] == ran
+    assert row["status"] == "success"
+    assert row["changed_files"] == 1
+
+
+def test_list_of_nothing_says_so_and_prints_nothing(shell: Shell) -> None:
+    listed = shell("list")
+    assert (listed.code, listed.out) == (0, "")
+    assert listed.err == "no runs in this folder\n"
+    assert shell("list", "--json").out == ""
+
+
+def test_a_damaged_run_does_not_hide_the_others(shell: Shell, fix: Path, ran: str) -> None:
+    shell("run", "task.md", cwd=fix)
+    (fix / ".planloop" / "runs" / ran / "trace.jsonl").write_text("nonsense\n")
+    listed = shell("list", cwd=fix).out
+    assert f"{ran}" in listed
+    assert "unreadable" in listed
+    assert "success" in listed
+
+
+def test_a_closed_reader_of_show_is_no_error(shell: Shell, fix: Path, ran: str) -> None:
+    import subprocess
+
+    done = subprocess.run(
+        f"planloop show {ran} | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        cwd=fix,
+        env=shell.environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
