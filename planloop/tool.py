@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from planloop.errors import UserError
 from planloop.sandbox import Command, Completed, Sandbox
-from planloop.values import Handle, Record, Value, canonical, digest, dump, identifiers
+from planloop.values import Handle, Record, Value, canonical, digest, dump, identifier, identifiers
 
 Deps = TypeVar("Deps")
 
@@ -207,7 +207,7 @@ class Tool:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise ArgumentsInvalid(f"{self.name}(): {error}") from None
+            raise ArgumentsInvalid(f"{identifier(self.name)}(): {error}") from None
         return {name: _unwrap(value) for name, value in bound.arguments.items()}
 
     def check_shape(self, positional: int, keywords: Iterable[str]) -> None:
@@ -215,7 +215,7 @@ class Tool:
         try:
             self.signature.bind(*([None] * positional), **dict.fromkeys(keywords))
         except TypeError as error:
-            raise ArgumentsInvalid(f"{self.name}(): {error}") from None
+            raise ArgumentsInvalid(f"{identifier(self.name)}(): {error}") from None
 
     def check_argument(self, position: int | str, value: Value) -> None:
         """Raise `ArgumentsInvalid` if this one value, known before the run, cannot be right."""
@@ -293,7 +293,7 @@ def _explain(tool: Tool, error: Any, name: str | None = None) -> str:
         got = repr(problem.get("input"))
         got = got if len(got) <= 80 else got[:77] + "…"
         parts.append(f"argument `{where}`: {problem['msg']}, got {got}")
-    return f"{tool.name}(): " + "; ".join(parts)
+    return f"{identifier(tool.name)}(): " + "; ".join(parts)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])

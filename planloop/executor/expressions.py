@@ -23,7 +23,7 @@ from planloop.executor.regions import (
 )
 from planloop.language.calls import AGAIN, says_again
 from planloop.language.evaluate import Evaluator, Scope
-from planloop.language.order import method_of, parts
+from planloop.language.order import mappings_of, method_of, parts
 from planloop.plan import Place, Statement
 from planloop.tool import ArgumentsInvalid, Effect, Tool
 from planloop.values import Value
@@ -71,7 +71,7 @@ class Walk(Generic[P]):
                 return await self._compare(node, region, scope)
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 return await comprehension(self, node, region, scope)
-        known = await self.values(self._parts(node), region, scope, method_of(node))
+        known = await self.values(self._parts(node), region, scope, node)
         return await self.compute(lambda ev: ev.value(node, known), end_of(region), known)
 
     async def values(
@@ -79,15 +79,19 @@ class Walk(Generic[P]):
         nodes: Sequence[ast.expr],
         region: Region,
         scope: Scope,
-        method: ast.Attribute | None = None,
+        whole: ast.AST | None = None,
     ) -> Scope:
-        """The scope with the values of expressions that Python evaluates one after the other."""
+        """The scope with the values of expressions that Python evaluates one after the other.
+
+        `whole` is the expression whose parts they are, if it does something with one of them
+        before it goes on to the next: looks up a method, unpacks a mapping.
+        """
         children = self._expand(region, nodes)
         known, stops = dict(scope), list[Stopped]()
 
         async def child(node: ast.expr) -> None:
             try:
-                known[node] = await self._part(node, children[node], scope, method)
+                known[node] = await self._part(node, children[node], scope, whole)
             except Stopped as stop:
                 stops.append(stop)
             children[node].finish(node in known)
@@ -98,7 +102,7 @@ class Walk(Generic[P]):
                 jobs.append(partial(child, node))
             elif not isinstance(node, ast.Constant):
                 try:
-                    step = partial(_plain, node, node is method, scope)
+                    step = partial(_plain, node, whole, scope)
                     known[node] = await self.compute(step, (*region.place, position), scope)
                 except Stopped as stop:
                     stops.append(stop)
@@ -109,12 +113,16 @@ class Walk(Generic[P]):
         return known
 
     async def _part(
-        self, node: ast.expr, region: Region, scope: Scope, method: ast.Attribute | None
+        self, node: ast.expr, region: Region, scope: Scope, whole: ast.AST | None
     ) -> Value:
-        if node is not method or method is None:
-            return await self.value(node, region, scope)
-        known = await self.values([method.value], region, scope)
-        return await self.compute(lambda ev: ev.method(method, known), end_of(region), known)
+        method = method_of(whole)
+        if method is not None and node is method:
+            known = await self.values([method.value], region, scope)
+            return await self.compute(lambda ev: ev.method(method, known), end_of(region), known)
+        found = await self.value(node, region, scope)
+        if node in mappings_of(whole):
+            await self.compute(lambda ev: ev.mapping(found), end_of(region), scope)
+        return found
 
     def _parts(self, node: ast.AST) -> list[ast.expr]:
         return list(parts(node, self.summaries))
@@ -153,7 +161,7 @@ class Walk(Generic[P]):
         site, nodes = self._sites[node], self._parts(node)
         place = (*region.place, len(nodes))
         region.own = Summary.of_tool(site.tool, self._tools[site.tool])
-        known = await self.values(nodes, region, scope)
+        known = await self.values(nodes, region, scope, node)
         args, kwargs = await self.compute(partial(_arguments, node, known), place, known)
         try:
             prepared = self._dispatcher.prepare(
@@ -257,10 +265,11 @@ def is_bare(node: ast.AST, tools: Mapping[str, Tool], summaries: Mapping[ast.AST
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools
 
 
-def _plain(node: ast.expr, is_method: bool, scope: Scope, evaluator: Evaluator) -> Value:
-    if is_method and isinstance(node, ast.Attribute):
+def _plain(node: ast.expr, whole: ast.AST | None, scope: Scope, evaluator: Evaluator) -> Value:
+    if isinstance(node, ast.Attribute) and node is method_of(whole):
         return evaluator.method(node, scope)
-    return evaluator.value(node, scope)
+    found = evaluator.value(node, scope)
+    return evaluator.mapping(found) if node in mappings_of(whole) else found
 
 
 def _compared(kind: type[ast.cmpop], left: Value, right: Value, evaluator: Evaluator) -> Value:

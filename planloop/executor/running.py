@@ -120,9 +120,9 @@ def thread_limiter() -> anyio.CapacityLimiter:
 
 
 def _failure(error: Exception, call: BoundCall) -> Failure:
-    message = str(error)
-    if isinstance(error, TimeoutError) and not message:
-        message = f"`{call.tool.name}` took longer than {call.tool.timeout_s:g} s"
+    message, limit = str(error), call.tool.timeout_s
+    if isinstance(error, TimeoutError) and not message and limit is not None:
+        message = f"`{call.tool.name}` took longer than {limit:g} s"
     return Failure(type=type(error).__name__, message=message[:4_000])
 
 

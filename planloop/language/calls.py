@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from planloop.language.findings import Findings
 from planloop.tool import ArgumentsInvalid, Tool
-from planloop.values import Value
+from planloop.values import Value, identifier
 
 AGAIN: Final = "again"
 _UNKNOWN: Final = object()
@@ -91,4 +91,4 @@ def _surely_fits(tool: Tool, position: int | str, value: Value) -> bool:
 def _signature(tool: Tool) -> str:
     from planloop.text import signature_text
 
-    return f"{tool.name}{signature_text(tool.signature)}"
+    return f"{identifier(tool.name)}{signature_text(tool.signature)}"

@@ -65,15 +65,19 @@ class Evaluator:
         return args, kwargs
 
     def _add_keyword(self, kwargs: dict[str, Value], name: str | None, found: Value) -> None:
-        given = {name: found} if name is not None else found
-        if not isinstance(given, dict):
-            raise TypeError(f"argument after ** must be a mapping, not {type(given).__name__}")
+        given = {name: found} if name is not None else self.mapping(found)
         for key in given:
             if not isinstance(key, str):
                 raise TypeError("keywords must be strings")
             if key in kwargs:
                 raise TypeError(f"got multiple values for keyword argument {key!r}")
         kwargs.update(given)
+
+    def mapping(self, found: Value) -> dict[Value, Value]:
+        """A value that `**` unpacks. Raises `TypeError` if it is no mapping."""
+        if not isinstance(found, dict):
+            raise TypeError(f"{type(found).__name__!r} object is not a mapping")
+        return found
 
     def assign(self, target: ast.expr, found: Value, scope: Scope) -> None:
         """Bind names to a value, unpacking it where the target says so."""
@@ -226,9 +230,7 @@ class Evaluator:
         pairs: list[tuple[Value, Value]] = []
         for key, inner in zip(node.keys, node.values, strict=True):
             if key is None:
-                found = self.value(inner, scope)
-                if not isinstance(found, dict):
-                    raise TypeError(f"{type(found).__name__!r} object is not a mapping")
+                found = self.mapping(self.value(inner, scope))
                 self.meter.spend(len(found) // 8 + 1)
                 pairs += found.items()
             else:

@@ -72,11 +72,21 @@ def results_of(node: Comprehension) -> tuple[ast.expr, ...]:
     return (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
 
 
-def method_of(node: ast.AST) -> ast.Attribute | None:
+def method_of(node: ast.AST | None) -> ast.Attribute | None:
     """The look-up of the method, if `node` is a method call."""
     return (
         node.func if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
     )
+
+
+def mappings_of(node: ast.AST | None) -> tuple[ast.expr, ...]:
+    """The parts of a display or a call that `**` unpacks; Python looks at each at once."""
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return tuple(value for key, value in pairs if key is None)
+    if isinstance(node, ast.Call):
+        return tuple(word.value for word in node.keywords if word.arg is None)
+    return ()
 
 
 def _call_parts(node: ast.Call, calls: Container[ast.AST]) -> Iterator[ast.expr]:

@@ -141,6 +141,13 @@ class Terminal:
         """Press keys."""
         os.write(self._master, text.encode())
 
+    def pressed(self, text: str) -> bool:
+        """Press keys; whether the command has ended."""
+        self.type(text)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=0.5)
+        return self.process.poll() is not None
+
     def finish(self) -> int:
         """Read to the end; the exit code."""
         self._read(lambda: False)

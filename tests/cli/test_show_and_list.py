@@ -5,33 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
+from conftest import Finished
 from console import Shell, only_run, script
 
 
-@pytest.fixture
-def ran(shell: Shell, fix: Path) -> str:
-    """The id of a run that has fixed both bugs."""
-    assert shell("run", "task.md", cwd=fix).code == 0
-    return only_run(fix).name
-
-
 def test_show_prints_rounds_plans_calls_feedback_checks_and_verdict(
-    shell: Shell, fix: Path, ran: str
+    finished: Finished,
 ) -> None:
-    shown = shell("show", ran, cwd=fix)
+    shown = finished.shell("show", finished.run_id, cwd=finished.folder)
     assert shown.code == 0
     assert shown.err == ""
     parts = [
-        f"run {ran} · fix",
+        f"run {finished.run_id} · fix",
         "model      scripted · free",
         "sandbox    bubblewrap",
         "  | Make the tests pass.",
         "round 1 · a plan",
         '    | edit("adding.py", "return a - b", "return a + b")',
         "  # look around",
-        '  failed   shell("',
-        "exit 1",
+        "  failed   shell('python3 -m unittest -q')  exit 1",
         "  skipped  done('fixed add')",
         "  feedback",
         "    | Round 1 of 40",
@@ -44,51 +36,51 @@ def test_show_prints_rounds_plans_calls_feedback_checks_and_verdict(
     ]
     place = 0
     for part in parts:
-        place = shown.out.find(
-            part.replace('"python', "'python").replace('shell("', "shell('"), place
-        )
+        place = shown.out.find(part, place)
         assert place >= 0, part
 
 
-def test_show_says_the_same_verdict_as_run(shell: Shell, fix: Path) -> None:
-    said = shell("run", "task.md", cwd=fix).err
-    verdict = next(row for row in said.splitlines() if row.startswith("success"))
-    assert verdict in shell("show", only_run(fix).name, cwd=fix).out.splitlines()
+def test_show_says_the_same_verdict_as_run(finished: Finished) -> None:
+    verdict = next(row for row in finished.ran.err.splitlines() if row.startswith("success"))
+    shown = finished.shell("show", finished.run_id, cwd=finished.folder)
+    assert verdict in shown.out.splitlines()
 
 
-def test_show_as_json_is_the_trace_s_events(shell: Shell, fix: Path, ran: str) -> None:
-    shown = shell("show", ran, "--json", cwd=fix)
+def test_show_as_json_is_the_trace_s_events(finished: Finished) -> None:
+    shown = finished.shell("show", finished.run_id, "--json", cwd=finished.folder)
     rows = [json.loads(row) for row in shown.out.splitlines()]
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[0]["kind"] == "run_started"
     assert rows[-1]["status"] == "success"
 
 
-def test_a_run_is_found_by_prefix_by_path_and_from_elsewhere(
-    shell: Shell, fix: Path, ran: str
-) -> None:
-    whole = shell("show", ran, cwd=fix).out
-    assert shell("show", ran[:3], cwd=fix).out == whole
-    assert shell("show", str(only_run(fix)), cwd=shell.home).out == whole
-    assert shell("show", ran, cwd=shell.home).out == whole
+def test_a_run_is_found_by_prefix_by_path_and_from_elsewhere(finished: Finished) -> None:
+    shell, run_id = finished.shell, finished.run_id
+    whole = shell("show", run_id, cwd=finished.folder).out
+    assert whole
+    assert shell("show", run_id[:3], cwd=finished.folder).out == whole
+    assert shell("show", str(only_run(finished.folder)), cwd=shell.home).out == whole
+    assert shell("show", run_id, cwd=shell.home).out == whole
 
 
-def test_a_torn_last_line_is_dropped_with_a_notice(shell: Shell, fix: Path, ran: str) -> None:
-    trace = only_run(fix) / "trace.jsonl"
+def test_a_torn_last_line_is_dropped_with_a_notice(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
+    trace = only_run(own_copy) / "trace.jsonl"
     trace.write_bytes(trace.read_bytes()[:-20])
-    shown = shell("show", ran, cwd=fix)
+    shown = shell("show", ran, cwd=own_copy)
     assert shown.code == 0
     assert shown.err.startswith("warning: the last line of trace.jsonl was cut off")
     assert "success" not in shown.out
     assert shown.out.splitlines()[-1].startswith("unfinished · no last word")
 
 
-def test_other_damage_is_refused_by_line(shell: Shell, fix: Path, ran: str) -> None:
-    trace = only_run(fix) / "trace.jsonl"
+def test_other_damage_is_refused_by_line(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
+    trace = only_run(own_copy) / "trace.jsonl"
     rows = trace.read_text().splitlines()
     rows[2] = rows[2][:-5]
     trace.write_text("\n".join(rows) + "\n")
-    shown = shell("show", ran, cwd=fix)
+    shown = shell("show", ran, cwd=own_copy)
     assert shown.code == 2
     assert "trace.jsonl, line 3: " in shown.err
     assert shown.out == ""
@@ -102,9 +94,10 @@ def test_a_trace_with_escapes_in_it_is_shown_harmless(shell: Shell) -> None:
         assert character not in shown.out
 
 
-def test_list_shows_the_newest_first_with_status(shell: Shell, fix: Path, ran: str) -> None:
-    shell("run", "task.md", "--budget", "rounds=1", cwd=fix)
-    listed = shell("list", cwd=fix)
+def test_list_shows_the_newest_first_with_status(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
+    shell("run", "task.md", "--budget", "rounds=1", cwd=own_copy)
+    listed = shell("list", cwd=own_copy)
     assert listed.code == 0
     newest, oldest = listed.out.splitlines()
     assert "capped" in newest
@@ -112,8 +105,9 @@ def test_list_shows_the_newest_first_with_status(shell: Shell, fix: Path, ran: s
     assert "success" in oldest
 
 
-def test_list_as_json_is_one_object_a_line(shell: Shell, fix: Path, ran: str) -> None:
-    (row,) = [json.loads(row) for row in shell("list", "--json", cwd=fix).out.splitlines()]
+def test_list_as_json_is_one_object_a_line(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
+    (row,) = [json.loads(row) for row in shell("list", "--json", cwd=own_copy).out.splitlines()]
     assert row["run_id"] == ran
     assert row["status"] == "success"
     assert row["changed_files"] == 1
@@ -126,23 +120,25 @@ def test_list_of_nothing_says_so_and_prints_nothing(shell: Shell) -> None:
     assert shell("list", "--json").out == ""
 
 
-def test_a_damaged_run_does_not_hide_the_others(shell: Shell, fix: Path, ran: str) -> None:
-    shell("run", "task.md", cwd=fix)
-    (fix / ".planloop" / "runs" / ran / "trace.jsonl").write_text("nonsense\n")
-    listed = shell("list", cwd=fix).out
+def test_a_damaged_run_does_not_hide_the_others(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
+    shell("run", "task.md", cwd=own_copy)
+    (own_copy / ".planloop" / "runs" / ran / "trace.jsonl").write_text("nonsense\n")
+    listed = shell("list", cwd=own_copy).out
     assert f"{ran}" in listed
     assert "unreadable" in listed
     assert "success" in listed
 
 
-def test_a_closed_reader_of_show_is_no_error(shell: Shell, fix: Path, ran: str) -> None:
+def test_a_closed_reader_of_show_is_no_error(shell: Shell, own_copy: Path) -> None:
+    ran = only_run(own_copy).name
     import subprocess
 
     done = subprocess.run(
         f"planloop show {ran} | head -1; exit ${{PIPESTATUS[0]}}",
         shell=True,
         executable="/bin/bash",
-        cwd=fix,
+        cwd=own_copy,
         env=shell.environ,
         capture_output=True,
         text=True,

@@ -99,8 +99,9 @@ def test_ctrl_c_before_the_first_event_is_exit_130(shell: Shell) -> None:
     text = "---\nmodel: {name: m, base_url: 'http://127.0.0.1:9/v1'}\n---\nDo it.\n"
     (folder / "task.md").write_text(text)
     with shell.terminal("run", str(folder)) as terminal:
-        terminal.until("Do you agree?")
-        terminal.type("\x03")
+        terminal.until("Do you agree? [y/N]: ")
+        # Pressed between two reads of the prompt it would wait for the next key.
+        wait_for(lambda: terminal.pressed("\x03"), "the end")
         code = terminal.finish()
     assert code == 130
     assert "Traceback" not in terminal.text

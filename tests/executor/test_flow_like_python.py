@@ -143,7 +143,8 @@ class Writer:
             case "cut":
                 return f"{self.numbers(deeper)}[{self.pick('1:', ':2', '::-1')}]"
             case "call":
-                return f"{self.pick('sorted(set', 'list(tuple', 'list(reversed')}([{self.number(deeper)}]))"
+                function = self.pick("sorted(set", "list(tuple", "list(reversed")
+                return f"{function}([{self.number(deeper)}]))"
         return self.numbers(0)
 
     def comprehension(self, depth: int) -> str:

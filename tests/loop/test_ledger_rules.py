@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
-from planloop import RunStatus
+from planloop import Agent, Budget, Context, FunctionModel, Request, RunStatus, tool
+from planloop.events import CallEnded, CallStarted
+from planloop.trace.log import read_log
 from tests.loop.worlds import World, block, scripted
 
 
@@ -98,6 +104,7 @@ def test_keep_then_another_call_goes_on() -> None:
 
 
 @pytest.mark.rule("L5")
+@pytest.mark.rule("L6")
 def test_a_tool_that_raised_has_done_nothing_and_may_run_again() -> None:
     world = World()
     world.broken = {"a"}
@@ -195,3 +202,118 @@ def test_the_same_call_with_the_same_result_ends_stuck_after_one_note() -> None:
     assert result.status is RunStatus.STUCK
     assert "circles" in told[3]
     assert len(told) == 4
+
+
+@pytest.mark.rule("L1")
+def test_an_external_call_is_on_disk_before_it_runs_and_its_end_after(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    @tool
+    def pay(cents: int) -> str:
+        """Pay."""
+        (trace,) = tmp_path.glob(".planloop/runs/*/trace.jsonl")
+        seen.append([json.loads(line)["kind"] for line in trace.read_text().splitlines()])
+        return "paid"
+
+    answers = iter([block("done(pay(5))")])
+    agent = Agent(model=FunctionModel(lambda _: next(answers)), tools=[pay], store=tmp_path)
+    assert agent.run_sync("x").output == "paid"
+    assert seen[0][-1] == "call_started"
+    (folder,) = (tmp_path / ".planloop" / "runs").iterdir()
+    recorded, notices = read_log(folder)
+    started = next(one.event for one in recorded if isinstance(one.event, CallStarted))
+    ended = next(one.event for one in recorded if isinstance(one.event, CallEnded))
+    assert notices == ()
+    assert (started.tool, started.arguments, started.effect) == ("pay", {"cents": 5}, "external")
+    assert (ended.serial, ended.observation.value) == (started.serial, "paid")
+
+
+@pytest.mark.rule("L1")
+@pytest.mark.parametrize("argument", ["float('nan')", "float('inf')", "[1, float('-inf')]"])
+def test_arguments_without_a_canonical_form_are_refused(argument: str) -> None:
+    @tool
+    def pay(cents: Any) -> str:
+        """Pay."""
+        raise AssertionError("it ran")
+
+    answers = iter([block(f"x = {argument}\npay(x)"), "I cannot."])
+    agent = Agent(model=FunctionModel(lambda _: next(answers)), tools=[pay])
+    result = agent.run_sync("x")
+    assert result.usage.calls == 0
+    assert result.status is RunStatus.ANSWERED
+
+
+@pytest.mark.rule("L5")
+def test_an_idempotent_call_repeats_with_the_key_of_its_first_attempt() -> None:
+    keys: list[str] = []
+
+    @tool(idempotent=True, timeout_s=0.2)
+    async def pay(context: Context[None], cents: int) -> str:
+        """Pay."""
+        keys.append(context.idempotency_key)
+        if len(keys) == 1:
+            await anyio.sleep_forever()
+        return "paid"
+
+    answers = iter([block("done(pay(5))")] * 2)
+    agent = Agent(model=FunctionModel(lambda _: next(answers)), tools=[pay])
+    assert agent.run_sync("x").output == "paid"
+    assert len(keys) == 2
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.rule("L5")
+def test_a_call_of_unknown_end_is_asked_about_until_it_is_kept_or_repeated_on_purpose() -> None:
+    attempts: list[int] = []
+
+    @tool(timeout_s=0.2)
+    async def pay(cents: int) -> str:
+        """Pay."""
+        attempts.append(cents)
+        if len(attempts) == 1:
+            await anyio.sleep_forever()
+        return "paid"
+
+    told: list[str] = []
+    plans = ["pay(5)", "pay(5)", "pay(6)", "done(pay(5, again=True))"]
+
+    def answer(request: Request) -> str:
+        told.append(request.messages[-1].text)
+        return block(plans[len(told) - 1])
+
+    agent = Agent(model=FunctionModel(answer), tools=[pay])
+    assert agent.run_sync("x").output == "paid"
+    assert attempts == [5, 5]
+    assert "unknown" in told[1]
+    assert "diverged" in told[2]
+    assert "diverged" in told[3]
+
+
+@pytest.mark.rule("L7")
+def test_a_spent_budget_lets_a_running_external_call_come_to_its_result(tmp_path: Path) -> None:
+    started = anyio.Event()
+
+    @tool(resources=["ship"])
+    async def ship() -> str:
+        """Ship it, slowly."""
+        started.set()
+        await anyio.sleep(0.2)
+        return "shipped"
+
+    @tool(resources=["mail"])
+    async def mail() -> str:
+        """Mail it."""
+        await started.wait()
+        return "mailed"
+
+    answers = iter([block("a = ship()\nb = mail()\nc = mail()\ndone([a, b, c])"), "Half."])
+    agent = Agent(
+        model=FunctionModel(lambda _: next(answers)),
+        tools=[ship, mail],
+        budget=Budget(calls=2),
+        store=tmp_path,
+    )
+    assert agent.run_sync("x").status is RunStatus.CAPPED
+    (folder,) = (tmp_path / ".planloop" / "runs").iterdir()
+    ends = [one.event for one in read_log(folder)[0] if isinstance(one.event, CallEnded)]
+    assert sorted(str(end.observation.value) for end in ends) == ["mailed", "shipped"]
