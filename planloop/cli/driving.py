@@ -34,7 +34,7 @@ class Ending:
 def drive(agent: Agent[Any, Any], prepared: Prepared, view: View) -> Ending:
     """Run a task to its end; errors and interrupts are part of the ending."""
     follower = _Follower(agent, prepared, view)
-    with interrupts() as signals, contextlib.suppress(asyncio.CancelledError):
+    with interrupts(agent.close) as signals, contextlib.suppress(asyncio.CancelledError):
         asyncio.run(follower.follow(signals))
     return Ending(
         view=follower.seen,

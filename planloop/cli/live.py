@@ -116,6 +116,7 @@ class LiveView:
         from rich.console import Console
         from rich.live import Live
 
+        self._terminal = terminal
         colored = terminal.colored(sys.stderr)
         self._console: Console = Console(
             file=sys.stderr, force_terminal=True, no_color=not colored, highlight=False
@@ -134,6 +135,7 @@ class LiveView:
 
     def waiting(self, what: str) -> None:
         """Says what is awaited."""
+        self._terminal.clear_note()
         self._now.waiting = f"{what} …"
         self._live.start(refresh=True)
 

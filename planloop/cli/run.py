@@ -37,11 +37,12 @@ def verb(terminal: Terminal, /, as_json: bool, quiet: bool, verbose: bool, **wor
     <task> is a task file, a folder that holds `task.md`, a text for the current folder, or `-`
     for a text on standard input. Your files stay as they are until `planloop apply`.
     """
+    terminal.hushed = quiet or as_json
+    terminal.note("reading the task")
     from planloop.agent import Agent
     from planloop.cli.driving import drive
     from planloop.cli.prepare import Wish, prepare
 
-    terminal.hushed = quiet or as_json
     prepared = prepare(Wish(**words), terminal)
     if prepared.unsafe_local:
         terminal.warn_unsafe()

@@ -10,14 +10,21 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SHOW_CURSOR = b"\x1b[?25h"
+_FORCED = b"\nforced: the run was ended without its last word\n"
 
 
 class Interrupts:
-    """Which signals have come. `received` is the first; None while there was none."""
+    """Which signals have come. `received` is the first; None while there was none.
 
-    def __init__(self) -> None:
+    Args:
+        remove_copies: called before the process is ended at once; a third signal cuts it short.
+    """
+
+    def __init__(self, remove_copies: Callable[[], None]) -> None:
         self.received: int | None = None
         self._stop: Callable[[], None] | None = None
+        self._remove_copies = remove_copies
+        self._forced = False
 
     def call(self, stop: Callable[[], None]) -> None:
         """What the first signal does; called from the signal handler, so it must not block."""
@@ -33,27 +40,29 @@ class Interrupts:
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """A signal came."""
         if self.received is not None:
-            _end_at_once(128 + signum)
+            self._end_at_once(128 + signum)
         self.received = signum
         if self._stop is not None:
             self._stop()
 
+    def _end_at_once(self, code: int) -> None:
+        """Sandboxes end with their host process, and the trace is complete so far."""
+        if not self._forced:
+            self._forced = True
+            with contextlib.suppress(OSError):
+                os.write(2, (_SHOW_CURSOR if sys.stderr.isatty() else b"") + _FORCED)
+            with contextlib.suppress(Exception):
+                self._remove_copies()
+        os._exit(code)
+
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[Interrupts]:
+def interrupts(remove_copies: Callable[[], None]) -> Iterator[Interrupts]:
     """Catch Ctrl-C and SIGTERM for the length of the block."""
-    found = Interrupts()
+    found = Interrupts(remove_copies)
     before = {one: signal.signal(one, found.handle) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield found
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-
-
-def _end_at_once(code: int) -> None:
-    """No clean-up: sandboxes end with their host process, and the trace is complete so far."""
-    with contextlib.suppress(OSError):
-        note = b"\nforced: the run was ended without its last word\n"
-        os.write(2, (_SHOW_CURSOR if sys.stderr.isatty() else b"") + note)
-    os._exit(code)

@@ -16,7 +16,8 @@ def start(arguments: Sequence[str]) -> int:
     terminal = Terminal()
     try:
         code = root.main(list(arguments), prog_name="planloop", standalone_mode=False, obj=terminal)
-        _flush(terminal)
+        terminal.clear_note()
+        _flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         _show_usage_error(terminal, error)
@@ -34,7 +35,7 @@ def start(arguments: Sequence[str]) -> int:
         return 2 if isinstance(error, PlanloopError) else 3
 
 
-def _flush(terminal: Terminal) -> None:
+def _flush() -> None:
     """What is still buffered must not fail when Python shuts down."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -29,6 +29,7 @@ class Terminal:
         """Whether unexpected errors show where they come from."""
         self.hushed = False
         """Whether progress is left out: `--quiet`, `--json`."""
+        self._noted = False
         for stream in (sys.stdout, sys.stderr):
             # A character that the locale lacks must not end a run.
             if hasattr(stream, "reconfigure"):
@@ -62,12 +63,26 @@ class Terminal:
 
     def out_raw(self, text: str) -> None:
         """Write a text that is harmless already, such as JSON, to standard output."""
+        self.clear_note()
         _write(sys.stdout, text)
 
     def note(self, text: str) -> None:
-        """Say what is awaited, unless progress is left out."""
-        if not self.hushed:
-            self.say(line((f"{text} …", "dim")))
+        """Say what is awaited, unless progress is left out; where it can, it goes away again."""
+        if self.hushed:
+            return
+        self.clear_note()
+        shown = line((f"{text} …", "dim"))
+        if self.animated:
+            _write(sys.stderr, _styled(shown) if self.colored(sys.stderr) else shown.text)
+            self._noted = True
+        else:
+            self.say(shown)
+
+    def clear_note(self) -> None:
+        """Take the last note away, if it is still there."""
+        if self._noted:
+            _write(sys.stderr, "\r\x1b[2K")
+            self._noted = False
 
     def warn(self, text: str) -> None:
         """Something that people should know."""
@@ -79,6 +94,7 @@ class Terminal:
         self.say(line(("warning: ", "bad"), (text, "bad")))
 
     def _write(self, stream: TextIO, lines: tuple[Line, ...]) -> None:
+        self.clear_note()
         colored = self.colored(stream)
         _write(stream, "".join(f"{_styled(one) if colored else one.text}\n" for one in lines))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 import time
 
 import anyio
@@ -14,7 +13,7 @@ from planloop.models.address import checked_base_url
 from planloop.models.intake import Intake, Listener, Patience, Timer
 from planloop.models.openai_reply import ServerError, error_text
 from planloop.models.openai_wire import Encoder, Quirks, adapted
-from planloop.models.retry import AttemptFailed, Failure, GiveUp, decide, of_status
+from planloop.models.retry import AttemptFailed, Failure, of_status, retrying
 from planloop.models.secret import Secret, shown
 from planloop.models.transport import Response, Transport
 
@@ -81,25 +80,25 @@ class OpenAIChat:
         """
         deadline = anyio.current_time() + self._total_s(request)
         listener = Listener(on_text)
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                return await self._attempt(request, listener, deadline)
-            except AttemptFailed as error:
-                failure = error.failure
-            if self._adapts_to(failure):
-                continue
-            listener.attempt_failed()
-            left_s = deadline - anyio.current_time()
-            decision = decide(failure, attempts, left_s, self.patience.backoff_s, random.random())
-            if isinstance(decision, GiveUp):
-                raise self._error(failure, decision.reason)
-            await anyio.sleep(decision.seconds)
+        attempts = retrying(deadline, self.patience.backoff_s, listener.attempt_failed)
+        try:
+            reply: Reply = await attempts(self._adapting, request, listener, deadline)
+            return reply
+        except AttemptFailed as error:
+            raise self._error(error.failure, error.reason) from None
 
     async def close(self) -> None:
         """Release connections. Safe to call twice."""
         await self._transport.close()
+
+    async def _adapting(self, request: Request, listener: Listener, deadline: float) -> Reply:
+        """One attempt; begun anew where the server turns out to want another form of request."""
+        while True:
+            try:
+                return await self._attempt(request, listener, deadline)
+            except AttemptFailed as error:
+                if not self._adapts_to(error.failure):
+                    raise
 
     async def _attempt(self, request: Request, listener: Listener, deadline: float) -> Reply:
         body = self._encoder.body(request, self._quirks)

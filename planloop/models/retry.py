@@ -1,10 +1,14 @@
-"""What to do when a request to a model fails. Pure: the caller does the waiting."""
+"""What to do when a request to a model fails: decided by pure functions, done by tenacity."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying, RetryCallState
 
 Kind: TypeAlias = Literal[
     "connection", "silence", "cut", "garbled", "busy", "server", "too_large", "refused", "context"
@@ -61,6 +65,8 @@ class AttemptFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.reason = ""
+        """Why it was not tried again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +104,50 @@ def decide(
     if wait >= left_s:
         return GiveUp(f"the next attempt is due in {wait:.0f} s, and {left_s:.0f} s remain")
     return Wait(wait)
+
+
+def retrying(deadline: float, backoff_s: float, failed: Callable[[], None]) -> AsyncRetrying:
+    """Calls a function until it brings a reply or `decide` gives up.
+
+    Args:
+        deadline: by the event loop's clock.
+        backoff_s: the first wait.
+        failed: told of each failed attempt.
+    """
+    import random
+
+    import anyio
+    import tenacity
+
+    def decision(state: tenacity.RetryCallState) -> Wait | GiveUp:
+        failure = _failed_attempt(state).failure
+        left_s = deadline - anyio.current_time()
+        return decide(failure, state.attempt_number, left_s, backoff_s, random.random())
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        failed()
+        found = decision(state)
+        if isinstance(found, GiveUp):
+            _failed_attempt(state).reason = found.reason
+        return isinstance(found, GiveUp)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        found = decision(state)
+        return found.seconds if isinstance(found, Wait) else 0.0
+
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(AttemptFailed),
+        stop=stop,
+        wait=wait,
+        sleep=anyio.sleep,
+        reraise=True,
+    )
+
+
+def _failed_attempt(state: RetryCallState) -> AttemptFailed:
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert isinstance(error, AttemptFailed)  # nothing else is retried
+    return error
 
 
 def of_status(

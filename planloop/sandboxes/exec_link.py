@@ -53,6 +53,7 @@ class ExecLink:
         self._lifeline = lifeline
         self._ids = itertools.count(1)
         self._marks: dict[int, str] = {}
+        self._made: dict[int, str] = {}
 
     async def start(
         self, request: Mapping[str, Any], stdin: int, stdout: int, stderr: int
@@ -70,6 +71,7 @@ class ExecLink:
             for descriptor in (reading, writing, *ours):
                 os.close(descriptor)
             raise self._refusal(error) from None
+        self._made[call] = made
         pump = _Pump(self._engine, made, channel, ours, writing)
         threading.Thread(target=pump.run, name="planloop-exec", daemon=True).start()
         return call, reading
@@ -87,10 +89,12 @@ class ExecLink:
         kept = {f"{_MARK}={mark}".encode() for mark in self._marks.values()}
         ended: set[int] = set()
         with anyio.move_on_after(END_DEADLINE_S):
-            while found := self._killed(kept):
+            while True:
+                found = self._killed(kept)
                 ended |= found
+                if not found and await self._is_over(call):
+                    return len(ended)
                 await anyio.sleep(0.002)
-            return len(ended)
         raise SandboxLost(f"processes did not end within {END_DEADLINE_S:g} s")
 
     def close(self) -> None:
@@ -112,6 +116,21 @@ class ExecLink:
         from docker.errors import APIError
 
         return SandboxLost("its container ended") if isinstance(error, APIError) else error
+
+    async def _is_over(self, call: int | None) -> bool:
+        """Whether the engine says so; a call that has not even started yet is not over."""
+        for made in list(self._made.values()) if call is None else [self._made[call]]:
+            if await self._exit_code(made) is None:
+                return False
+        if call is None:
+            self._made.clear()
+        else:
+            del self._made[call]
+        return True
+
+    async def _exit_code(self, made: str) -> int | None:
+        found = await self._engine.ask(lambda client: client.exec_inspect(made))
+        return None if found["ExitCode"] is None else int(found["ExitCode"])
 
     def _killed(self, kept: set[bytes]) -> set[int]:
         """Send SIGKILL to every process that no living call owns; returns which there were.

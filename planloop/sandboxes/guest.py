@@ -269,10 +269,17 @@ class Supervisor:
 
     def end(self, call: int) -> int:
         """End the tree of a call, and whatever lost its keeper; returns how many were alive."""
-        return self.end_until_gone(lambda: self.members(call))
+        return self.end_until_gone(lambda: self.members(call), lambda: not self.kept(call))
 
     def end_all(self) -> int:
-        return self.end_until_gone(everything)
+        return self.end_until_gone(everything, lambda: True)
+
+    def kept(self, call: int) -> bool:
+        """Whether a keeper still has the call, which it may not even have started yet."""
+        for keeper in list(self.keepers.values()):
+            if select.select([keeper.channel], [], [], 0)[0]:
+                self.hear(keeper)
+        return any(keeper.call == call for keeper in self.keepers.values())
 
     def members(self, call: int) -> set[int]:
         """Living processes that belong to `call` or to no call that still has a keeper."""
@@ -287,23 +294,25 @@ class Supervisor:
         strays = tree_of(1, table) - kept
         return alive(mine | strays, table)
 
-    def end_until_gone(self, members: Callable[[], set[int]]) -> int:
-        """Stop everything at once, kill the members, go on; until none is left.
+    def end_until_gone(self, members: Callable[[], set[int]], over: Callable[[], bool]) -> int:
+        """Kill the members until none is left and nothing can start another.
 
-        One pass is not enough: a kill takes effect only when its process next runs, and a fork
-        bomb's last children may be older than the list that was read.
+        All processes are stopped first, so that no member forks while the list is read. One pass
+        is not enough: a kill takes effect only when its process next runs.
         """
         deadline = time.monotonic() + KILL_DEADLINE_S
         ended: set[int] = set()
         while True:
-            signal_all(signal.SIGSTOP)
             found = members()
-            for pid in found:
-                signal_one(pid, signal.SIGKILL)
+            if found:
+                signal_all(signal.SIGSTOP)
+                found |= members()
+                for pid in found:
+                    signal_one(pid, signal.SIGKILL)
             signal_all(signal.SIGCONT)
             ended |= found
             self.reap()
-            if not found:
+            if not found and over():
                 return len(ended)
             if time.monotonic() > deadline:
                 os._exit(3)  # the kernel ends what would not end, and the host sees it

@@ -73,12 +73,16 @@ class Shell:
         merged: dict[str, str | None] = {**self.environ, **changes}
         return {name: value for name, value in merged.items() if value is not None}
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        *arguments: str,
+        environ: Mapping[str, str | None] = {},
+    ) -> subprocess.Popen[bytes]:
         """A command that goes on; the caller waits for it."""
         return subprocess.Popen(
             [str(SCRIPT), *arguments],
             cwd=self.folder,
-            env=self.environ,
+            env=self.with_environ(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -88,6 +92,7 @@ class Shell:
     def terminal(
         self,
         *arguments: str,
+        cwd: Path | None = None,
         environ: Mapping[str, str | None] = {},
     ) -> Iterator[Terminal]:
         """A command on a terminal of 80 columns and 24 lines."""
@@ -95,7 +100,7 @@ class Shell:
         _resize(slave, rows=24, columns=80)
         process = subprocess.Popen(
             [str(SCRIPT), *arguments],
-            cwd=self.folder,
+            cwd=cwd or self.folder,
             env=self.with_environ(environ),
             stdin=slave,
             stdout=slave,

@@ -51,7 +51,7 @@ def test_without_a_terminal_apply_refuses_and_names_the_flag(
 def test_on_a_terminal_apply_asks(
     shell: Shell, fix: Path, ran: str, answer: str, code: int
 ) -> None:
-    with shell.terminal("apply", ran) as terminal:
+    with shell.terminal("apply", ran, cwd=fix) as terminal:
         terminal.until("Change these files? [y/N]")
         assert "changed  adding.py" in terminal.text
         terminal.type(f"{answer}\r")
@@ -60,11 +60,13 @@ def test_on_a_terminal_apply_asks(
 
 
 def test_apply_finds_a_run_from_any_folder_by_the_beginning_of_its_id(
-    shell: Shell, fix: Path, ran: str
+    shell: Shell,
 ) -> None:
-    applied = shell("apply", ran[:4], "--yes", cwd=shell.home)
+    folder = script(shell.folder / "t", 'write("new.txt", "new")\ndone("written")')
+    shell("run", str(folder))
+    applied = shell("apply", only_run(folder).name[:4], "--yes", cwd=shell.home)
     assert applied.code == 0, applied.err
-    assert (fix / "adding.py").read_text() == FIXED
+    assert (folder / "new.txt").read_text() == "new"
 
 
 def test_a_conflict_is_refused_and_named(shell: Shell, fix: Path, ran: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
-def start_slow(shell: Shell, mark: str) -> tuple[subprocess.Popen[bytes], Path]:
+def start_slow(
+    shell: Shell, mark: str, environ: Mapping[str, str | None] = {}
+) -> tuple[subprocess.Popen[bytes], Path]:
     """A run whose only call goes on for a minute; returns when the call runs."""
     folder = copy_task(shell, "slow")
     replay = folder / "replay.jsonl"
     replay.write_text(replay.read_text().replace("tick $i", f"{mark} $i"))
-    process = shell.start("run", str(folder))
+    process = shell.start("run", str(folder), environ=environ)
     wait_for(lambda: any("sh" in one for one in processes_with(f"echo {mark}")), "the call")
     return process, folder
 
@@ -60,14 +63,20 @@ def test_a_signal_during_a_call_ends_it_and_the_trace_says_so(
     assert ended["status"] == "interrupted"
 
 
-def test_a_second_signal_ends_at_once_and_leaves_no_process(shell: Shell) -> None:
-    process, folder = start_slow(shell, "tickforce")
+def test_a_second_signal_ends_at_once_and_leaves_no_process_and_no_copy(
+    shell: Shell, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o711)
+    process, folder = start_slow(shell, "tickforce", {"TMPDIR": str(temporary)})
     assert process.stderr is not None
     interrupt(process)
     interrupt(process)
     process.communicate(timeout=20)
     assert process.returncode == 130
     wait_for(lambda: processes_with("echo tickforce") == [], "the call's end")
+    # A sandbox's own folder may be left, with its owner's mark.
+    assert [found for found in temporary.iterdir() if not (found / "owner").is_file()] == []
     shown = shell("show", only_run(folder).name, cwd=folder)
     assert shown.code == 0
     assert "success" not in shown.out

@@ -309,6 +309,16 @@ async def test_cancelling_kills_the_tree_before_it_goes_on(sandbox: Sandbox) -> 
     assert (await sandbox.run(Command(line="echo fine"))).stdout.text == "fine\n"
 
 
+async def test_a_call_ended_while_it_starts_does_not_start_afterwards(sandbox: Sandbox) -> None:
+    marker = uuid.uuid4().hex
+    for number in range(60):
+        with anyio.move_on_after(number * 0.0001):
+            await sandbox.run(Command(argv=("sh", "-c", "sleep 60", marker)))
+        assert hostile.host_processes(marker) == []
+    assert (await sandbox.run(Command(line="echo fine"))).stdout.text == "fine\n"
+    assert hostile.host_processes(marker) == []
+
+
 async def test_an_error_of_the_listener_ends_the_call_and_comes_through(sandbox: Sandbox) -> None:
     marker = uuid.uuid4().hex
 
