@@ -121,7 +121,7 @@ def test_a_proposed_check_that_passes_untouched_proves_nothing(tmp_path: Path) -
     folder = spoiled(tmp_path, "word-report", (2, "assert ", "assert True or "))
     spoil = folder / "replay.jsonl"
     text = spoil.read_text().replace("rows = [line.split()", "rows = []; [line.split()")
-    spoil.write_text(text.replace("report.txt\\\").read_text", "task.md\\\").read_text"))
+    spoil.write_text(text.replace('report.txt\\").read_text', 'task.md\\").read_text'))
     result = run_example(folder)
     assert result.status is RunStatus.ANSWERED
 
