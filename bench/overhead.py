@@ -1,6 +1,6 @@
 """What a round of the whole loop costs, beside the same of peers and a bare httpx loop as floor.
 
-    python bench/overhead.py [--runs N] [SUBJECT ...]
+    python bench/overhead.py [--turns N] [SUBJECT ...]
 
 One scripted server answers at once; each round is one call of a trivial tool of the host. Every
 run has an agent of its own; the first one of a process, which loads what is loaded lazily, is not
@@ -15,7 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,10 @@ FLOOR, OURS = SUBJECTS[0].name, (SUBJECTS[1].name, SUBJECTS[2].name)
 
 @dataclass(frozen=True)
 class Cost:
-    """Medians of one subject, in milliseconds."""
+    """What one process of a driver spent, in milliseconds of CPU and wall time."""
 
+    first_cpu: float
+    """The first run, of three rounds, with what it loads."""
     cpu_a_round: dict[int, float]
     wall_a_round: dict[int, float]
     marginal_cpu: float
@@ -91,35 +93,37 @@ def _environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}, **quiet}
 
 
-def cost_of(samples: list[dict[str, Any]]) -> Cost:
-    """Medians over processes."""
-
-    def median(rounds: int, which: int) -> float:
-        return 1e3 * statistics.median(sample["runs"][str(rounds)][which] for sample in samples)
-
-    marginal = [
-        1e3 * (sample["runs"]["60"][0] - sample["runs"]["20"][0]) / 40 for sample in samples
-    ]
+def cost_of(found: dict[str, Any]) -> Cost:
+    """What a driver printed, as a cost."""
+    runs = {int(rounds): (1e3 * cpu, 1e3 * wall) for rounds, (cpu, wall) in found["runs"].items()}
     return Cost(
-        cpu_a_round={rounds: median(rounds, 0) / rounds for rounds in (5, 20, 60)},
-        wall_a_round={rounds: median(rounds, 1) / rounds for rounds in (5, 20, 60)},
-        marginal_cpu=statistics.median(marginal),
+        first_cpu=1e3 * found["first"][0],
+        cpu_a_round={rounds: cpu / rounds for rounds, (cpu, _) in runs.items()},
+        wall_a_round={rounds: wall / rounds for rounds, (_, wall) in runs.items()},
+        marginal_cpu=(runs[60][0] - runs[20][0]) / 40,
     )
 
 
-def targets(costs: dict[str, Cost], calls: dict[str, dict[str, float]]) -> Iterator[Target]:
-    """What was promised, and whether it holds."""
-    floor = costs[FLOOR]
-    peers = {name: cost for name, cost in costs.items() if name not in (FLOOR, *OURS)}
+def targets(costs: dict[str, list[Cost]], calls: dict[str, dict[str, float]]) -> Iterator[Target]:
+    """What was promised, and whether it holds. Ratios are taken within each turn."""
+
+    def at_20(cost: Cost) -> float:
+        return cost.cpu_a_round[20]
+
+    def marginal(cost: Cost) -> float:
+        return cost.marginal_cpu
+
+    def ratio(one: str, other: str, of: Callable[[Cost], float]) -> float:
+        pairs = zip(costs[one], costs[other], strict=True)
+        return statistics.median(of(mine) / of(theirs) for mine, theirs in pairs)
+
+    peers = [name for name in costs if name not in (FLOOR, *OURS)]
     for ours in (name for name in OURS if name in costs):
-        at_20 = costs[ours].cpu_a_round[20]
-        yield Target(f"{ours}: CPU a round at 20 / bare", at_20 / floor.cpu_a_round[20], 2.0)
-        for peer, cost in peers.items():
-            ratio = at_20 / cost.cpu_a_round[20]
-            yield Target(f"{ours}: CPU a round at 20 / {peer}", ratio, 1.0)
-        ratio = costs[ours].marginal_cpu / floor.marginal_cpu
-        yield Target(f"{ours}: marginal CPU of rounds 20-60 / bare", ratio, 2.5)
-    for ours in (name for name in OURS if name in calls):
+        yield Target(f"{ours}: CPU a round at 20 / bare", ratio(ours, FLOOR, at_20), 2.0)
+        for peer in peers:
+            yield Target(f"{ours}: CPU a round at 20 / {peer}", ratio(ours, peer, at_20), 1.0)
+        name = f"{ours}: marginal CPU of rounds 20-60 / bare"
+        yield Target(name, ratio(ours, FLOOR, marginal), 2.5)
         for tool, seconds in calls[ours].items():
             yield Target(f"{ours}: eight calls of {tool} / 0.2 s", seconds / 0.2, 1.15)
 
@@ -127,7 +131,7 @@ def targets(costs: dict[str, Cost], calls: dict[str, dict[str, float]]) -> Itera
 def main() -> int:
     """Measure, print, and exit 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=9, help="processes of each subject")
+    parser.add_argument("--turns", type=int, default=9, help="processes of each subject")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     parser.add_argument("subjects", nargs="*", help="only those whose name holds one of these")
     options = parser.parse_args()
@@ -141,34 +145,50 @@ def main() -> int:
     print(machine())
     for environment in dict.fromkeys(subject.environment for subject in chosen):
         print(" ", version_of(environment, python_of(environment)))
-    samples: dict[str, list[dict[str, Any]]] = {subject.name: [] for subject in chosen}
-    waits: dict[str, list[dict[str, float]]] = {subject.name: [] for subject in chosen}
-    with server() as base:
-        for _ in range(options.runs):
-            for subject in chosen:
-                samples[subject.name].append(run(subject, base, "rounds"))
-        for _ in range(max(3, options.runs // 2)):
-            for subject in chosen:
-                waits[subject.name].append(run(subject, base, "calls"))
-    costs = {name: cost_of(found) for name, found in samples.items()}
-    calls = {
-        name: {tool: statistics.median(one[tool] for one in found) for tool in found[0]}
-        for name, found in waits.items()
-    }
+    costs, calls = measured(chosen, options.turns)
     _print_tables(costs, calls)
     return report(list(targets(costs, calls)), options.json, {"costs": costs, "calls": calls})
 
 
-def _print_tables(costs: dict[str, Cost], calls: dict[str, dict[str, float]]) -> None:
-    print("\nms a round             CPU at 5     20     60   20-60  wall at 5     20     60")
-    for name, cost in costs.items():
-        cpu = "".join(f"{cost.cpu_a_round[rounds]:7.2f}" for rounds in (5, 20, 60))
-        wall = "".join(f"{cost.wall_a_round[rounds]:7.2f}" for rounds in (5, 20, 60))
-        print(f"{name:24}{cpu}{cost.marginal_cpu:8.2f}  {wall}")
+def measured(
+    subjects: list[Subject], turns: int
+) -> tuple[dict[str, list[Cost]], dict[str, dict[str, float]]]:
+    """Every subject once a turn; costs by turn, and the median time of eight slow calls."""
+    costs: dict[str, list[Cost]] = {subject.name: [] for subject in subjects}
+    waits: dict[str, list[dict[str, float]]] = {subject.name: [] for subject in subjects}
+    with server() as base:
+        for _ in range(turns):
+            for subject in subjects:
+                costs[subject.name].append(cost_of(run(subject, base, "rounds")))
+                waits[subject.name].append(run(subject, base, "calls"))
+    medians = {
+        name: {tool: statistics.median(one[tool] for one in found) for tool in found[0]}
+        for name, found in waits.items()
+    }
+    return costs, medians
+
+
+def _print_tables(costs: dict[str, list[Cost]], calls: dict[str, dict[str, float]]) -> None:
+    heads = (
+        f"{'CPU at 5     20     60   20-60':>31}{'wall at 5     20     60':>25}{'first run':>11}"
+    )
+    print(f"\n{'ms a round':22}{heads}")
+    for name, found in costs.items():
+        cpu = "".join(_shown(found, lambda c, n=rounds: c.cpu_a_round[n]) for rounds in (5, 20, 60))
+        wall = "".join(
+            _shown(found, lambda c, n=rounds: c.wall_a_round[n]) for rounds in (5, 20, 60)
+        )
+        marginal = _shown(found, lambda c: c.marginal_cpu)
+        first = statistics.median(cost.first_cpu for cost in found)
+        print(f"{name:24}{cpu} {marginal}     {wall}{first:11.0f}")
     print("\neight independent calls of 0.2 s, whole run, s   async  blocking")
-    for name, found in calls.items():
-        shown = [found.get(tool) for tool in ("wait_async", "wait_blocking")]
+    for name, times in calls.items():
+        shown = [times.get(tool) for tool in ("wait_async", "wait_blocking")]
         print(f"{name:48}" + "".join(f"{one:8.3f}" if one else "       -" for one in shown))
+
+
+def _shown(costs: list[Cost], of: Callable[[Cost], float]) -> str:
+    return f"{statistics.median(of(cost) for cost in costs):7.2f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What it costs to import planloop and build an agent, and to ask for help, beside its peers.
 
-    python bench/startup.py [--runs N]
+    python bench/startup.py [--turns N]
 
 CPU (user and system) and wall time of whole processes, each subject in an environment of its own,
 runs interleaved, medians shown. `import httpx`, alone in its environment, is the measure.
@@ -117,7 +117,7 @@ def spent_by(command: list[str], folder: Path) -> Spent:
 def main() -> int:
     """Measure, print, and exit 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=21, help="processes of each subject")
+    parser.add_argument("--turns", type=int, default=21, help="processes of each subject")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     options = parser.parse_args()
     print(machine())
@@ -129,7 +129,7 @@ def main() -> int:
         commands = {subject.name: subject.command(folder) for subject in SUBJECTS}
         for command in commands.values():
             spent_by(command, folder)  # compiles what is not compiled yet
-        for _ in range(options.runs):
+        for _ in range(options.turns):
             for name in random.sample(list(commands), len(commands)):
                 samples[name].append(spent_by(commands[name], folder))
     medians = {

@@ -111,6 +111,11 @@ class Sandbox(Protocol):
         """Run a command to its end and end everything that it leaves running.
 
         Cancelling kills the whole tree before the cancellation goes on.
+
+        Raises:
+            OSError: the working directory or the program is missing or may not be used;
+                nothing ran.
+            ValueError: the command or its working directory is nonsense.
         """
         ...
 

@@ -64,6 +64,7 @@ class Session:
         if said is None:
             self._memory.names = {name: dump(value) for name, value in task.inputs.items()}
         log = self._open_log(run_id)
+        began = False
         try:
             journal = Journal(log, listeners)
             setup = self._for_this_run(checks)
@@ -71,9 +72,12 @@ class Session:
                 setup, self._memory, task, budget, journal, run_id=run_id, said=said
             ) as rooms:
                 journal.emit(self._started(run_id, task, budget, rooms), sync=True)
+                began = True
                 return await self._run(rooms, task, journal, run_id)
         finally:
             log.close()
+            if not began and self._setup.store is not None and self.folder is not None:
+                self._setup.store.discard(self.folder)
             if self._setup.owns_model:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEAN_UP_S):
                     await self._setup.model.close()

@@ -128,7 +128,7 @@ class Story:
 
     def __init__(self, *, why: str = "", width: int = 80, verbose: bool = False) -> None:
         self._why = why
-        self._width = max(20, width - 36)
+        self._width = max(20, width - 28)
         self._verbose = verbose
         self._scope: str | None = None
 

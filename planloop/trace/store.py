@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from planloop.errors import UserError
@@ -59,6 +61,18 @@ class RunStore:
             ) from None
         _enter(run_id, folder)
         return folder
+
+    def discard(self, folder: Path) -> None:
+        """Take back what `create` made for a run that did not begin."""
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (_index() / folder.name).unlink(missing_ok=True)
+        home = self.root / ".planloop"
+        with contextlib.suppress(OSError):  # not empty: there are other runs
+            self.runs.rmdir()
+            if [left.name for left in home.iterdir()] == [".gitignore"]:
+                (home / ".gitignore").unlink()
+                home.rmdir()
 
     def folders(self) -> list[Path]:
         """The runs' folders, oldest first."""

@@ -102,6 +102,17 @@ def test_no_model_at_all_lists_what_would_work(shell: Shell) -> None:
     assert not (shell.folder / ".planloop").exists()
 
 
+def test_a_sandbox_that_cannot_run_leaves_nothing_behind(shell: Shell, fix: Path) -> None:
+    before = sorted(path.name for path in fix.iterdir())
+    nowhere = {"DOCKER_HOST": "unix:///nowhere.sock"}
+    ran = shell("run", "task.md", "--sandbox", "docker", cwd=fix, environ=nowhere)
+    assert ran.code == 2
+    assert "error: sandbox `docker` cannot run: " in ran.err
+    assert "hint: " in ran.err
+    assert sorted(path.name for path in fix.iterdir()) == before
+    assert shell("list", cwd=fix).out == ""
+
+
 def test_a_missing_key_names_its_variable(shell: Shell) -> None:
     ran = shell("run", "do it well", "--model", "openai:gpt-5.4-mini")
     assert ran.code == 2
