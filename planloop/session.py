@@ -149,7 +149,7 @@ class Session:
         self, rooms: Rooms, task: Task, journal: Journal, run_id: str, end: End
     ) -> Result:
         """Save what the run changed and said, and write its last event."""
-        diff, changed = await self._save_files(task)
+        diff, changed = await self._saved_files(task, journal)
         self._tell_differences(journal)
         self._remember(rooms, run_id)
         usage = rooms.account.usage
@@ -178,6 +178,13 @@ class Session:
             reason=end.reason,
             changed_files=changed,
         )
+
+    async def _saved_files(self, task: Task, journal: Journal) -> tuple[str, tuple[str, ...]]:
+        try:
+            return await self._save_files(task)
+        except InfrastructureError as error:  # the run's end is known; its files are not
+            journal.emit(Warned(text=f"the files of the run could not be saved: {error.message}"))
+            return "", ()
 
     async def _save_files(self, task: Task) -> tuple[str, tuple[str, ...]]:
         bench = self._memory.bench

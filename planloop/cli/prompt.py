@@ -33,7 +33,7 @@ def verb(terminal: Terminal, /, **words: Any) -> int:
     Nothing is run and no plan is asked for. Tokens are counted by the model's server where it
     is local and has `/tokenize`; else the number of bytes is shown, which is never too small.
     """
-    terminal.note("reading the task")
+    terminal.note("reading the task", brief=True)
     import asyncio
 
     from planloop.cli.counting import counter_for

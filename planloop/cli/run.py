@@ -38,7 +38,7 @@ def verb(terminal: Terminal, /, as_json: bool, quiet: bool, verbose: bool, **wor
     for a text on standard input. Your files stay as they are until `planloop apply`.
     """
     terminal.hushed = quiet or as_json
-    terminal.note("reading the task")
+    terminal.note("reading the task", brief=True)
     from planloop.agent import Agent
     from planloop.cli.driving import drive
     from planloop.cli.prepare import Wish, prepare

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+_CAUGHT = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 _SHOW_CURSOR = b"\x1b[?25h"
 _FORCED = b"\nforced: the run was ended without its last word\n"
 
@@ -58,9 +61,9 @@ class Interrupts:
 
 @contextlib.contextmanager
 def interrupts(remove_copies: Callable[[], None]) -> Iterator[Interrupts]:
-    """Catch Ctrl-C and SIGTERM for the length of the block."""
+    """Catch Ctrl-C, SIGTERM and a closed terminal for the length of the block."""
     found = Interrupts(remove_copies)
-    before = {one: signal.signal(one, found.handle) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {one: signal.signal(one, found.handle) for one in _CAUGHT}
     try:
         yield found
     finally:

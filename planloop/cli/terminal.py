@@ -66,9 +66,13 @@ class Terminal:
         self.clear_note()
         _write(sys.stdout, text)
 
-    def note(self, text: str) -> None:
-        """Say what is awaited, unless progress is left out; where it can, it goes away again."""
-        if self.hushed:
+    def note(self, text: str, *, brief: bool = False) -> None:
+        """Say what is awaited, unless progress is left out; where it can, it goes away again.
+
+        Args:
+            brief: it is over in a moment, so that only a terminal needs it.
+        """
+        if self.hushed or (brief and not self.animated):
             return
         self.clear_note()
         shown = line((f"{text} …", "dim"))

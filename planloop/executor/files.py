@@ -91,14 +91,13 @@ class Files:
             SandboxLost: it was lost twice, or cannot be brought back.
         """
         self._losses[key] += 1
-        if self._losses[key] > 1 or self.sandbox is None:
-            raise error
         self._journal.emit(Warned(text=f"sandbox lost: {error}"))
-        if self._latest is None and self._start is None:
-            raise error
         snapshot = self._latest or self._start
-        assert snapshot is not None
+        if self.sandbox is None or snapshot is None:
+            raise error
         await self._restore(snapshot)
+        if self._losses[key] > 1:
+            raise error
         return Observation(
             status=Status.KILLED,
             error=Failure(type="SandboxLost", message="the call ended its own sandbox"),

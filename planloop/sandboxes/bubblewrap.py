@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -69,6 +70,13 @@ async def open_bubblewrap(spec: SandboxSpec, *, run_id: str, state_dir: Path) ->
     Raises:
         UserError: bwrap is not installed, or cannot make a sandbox here.
     """
+    begin = partial(_begin, spec, run_id, state_dir)
+    machinery = await begin()
+    snapshots = Snapshots(state_dir, run_id)
+    return ResidentSandbox("bubblewrap", spec.limits, machinery, begin, snapshots)
+
+
+async def _begin(spec: SandboxSpec, run_id: str, state_dir: Path) -> Machinery:
     program = require_bwrap()
     user = _fresh_user() if os.geteuid() == 0 else None
     started = _Started(program, spec, _home(state_dir, run_id, user), user)
@@ -161,7 +169,7 @@ class _Started:
     """A pidfd of the first process inside."""
     cgroup: Cgroup = dataclasses.field(default_factory=lambda: Cgroup((), False, False))
 
-    async def start(self) -> ResidentSandbox:
+    async def start(self) -> Machinery:
         workspace = self.home / "workspace"
         workspace.mkdir(mode=0o700)
         if self.user is not None:
@@ -169,7 +177,7 @@ class _Started:
             os.chown(workspace, self.user, self.user)
         self.cgroup = make_cgroup(self.home.name, self.spec.limits)
         link = await self._first_process(workspace)
-        return ResidentSandbox("bubblewrap", self.spec.limits, self._unenforced(), self._with(link))
+        return self._with(link)
 
     async def _first_process(self, workspace: Path) -> Link:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -220,7 +228,7 @@ class _Started:
         return Machinery(
             link=link,
             files=Files(tree.open_root(self.home / "workspace"), owner),
-            snapshots=Snapshots(self.home / "snapshots"),
+            unenforced=self._unenforced(),
             environment={
                 "PATH": inside_path(),
                 "HOME": "/tmp",

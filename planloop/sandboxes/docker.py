@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ async def open_docker(spec: SandboxSpec, *, run_id: str, state_dir: Path) -> Res
     Raises:
         UserError: no engine answers, it lacks the image, or the image cannot be used.
     """
+    begin = partial(_begin, spec, run_id, state_dir)
+    machinery = await begin()
+    snapshots = Snapshots(state_dir, run_id)
+    return ResidentSandbox("docker", spec.limits, machinery, begin, snapshots)
+
+
+async def _begin(spec: SandboxSpec, run_id: str, state_dir: Path) -> Machinery:
     engine = await Engine.connect()
     started = None
     try:
@@ -78,10 +86,10 @@ class _Started:
     first: int = 0
     """Id of the first process, as the host sees it."""
 
-    async def start(self) -> ResidentSandbox:
+    async def start(self) -> Machinery:
         self._make_folders()
         orders = await self._first_process()
-        return ResidentSandbox("docker", self.spec.limits, self._unenforced(), self._with(orders))
+        return self._with(orders)
 
     def _make_folders(self) -> None:
         for name, mode in (("workspace", 0o700), ("door", 0o755)):
@@ -169,7 +177,7 @@ class _Started:
         return Machinery(
             link=orders,
             files=Files(tree.open_root(self.home / "workspace"), owner_inside),
-            snapshots=Snapshots(self.home / "snapshots"),
+            unenforced=self._unenforced(),
             environment={
                 "PATH": self._image_path(),
                 "HOME": "/tmp",

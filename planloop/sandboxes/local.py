@@ -70,7 +70,7 @@ class LocalSandbox:
         for name in ("workspace", "tmp"):
             (home / name).mkdir()
         self._files = Files(tree.open_root(self._workspace), None)
-        self._snapshots = Snapshots(home / "snapshots")
+        self._snapshots = Snapshots(home, "local")
         self._running: set[_LocalCall] = set()
         self._closed = False
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from planloop.errors import SandboxLost
+from planloop.errors import SandboxLost, UserError
 from planloop.sandbox import Command, Completed, FileStamp, Limits, OnOutput, Snapshot
 from planloop.sandboxes.calls import follow
 from planloop.sandboxes.files import Files
@@ -33,7 +33,7 @@ class Machinery:
 
     link: Orders
     files: Files
-    snapshots: Snapshots
+    unenforced: tuple[str, ...]
     environment: Mapping[str, str]
     oom_kills: Callable[[], int]
     """The kernel's counter of kills for want of memory; always 0 where there is none."""
@@ -47,12 +47,19 @@ class ResidentSandbox:
     """The contract `planloop.sandbox.Sandbox` over a `Link` or another kind of `Orders`."""
 
     def __init__(
-        self, kind: str, limits: Limits, unenforced: tuple[str, ...], machinery: Machinery
+        self,
+        kind: str,
+        limits: Limits,
+        machinery: Machinery,
+        begin: Callable[[], Awaitable[Machinery]],
+        snapshots: Snapshots,
     ) -> None:
         self.kind = kind
         self.limits = limits
-        self.unenforced = unenforced
+        self.unenforced = machinery.unenforced
         self._machinery = machinery
+        self._begin = begin
+        self._snapshots = snapshots
         self._threads = anyio.CapacityLimiter(4)
         self._lost: str | None = None
         self._closed = False
@@ -100,17 +107,28 @@ class ResidentSandbox:
 
     async def snapshot(self) -> Snapshot:
         """As `Sandbox.snapshot`."""
-        machinery = self._machinery
-        return await self._thread(lambda: machinery.snapshots.take(machinery.files))
+        files = self._machinery.files
+        return await self._thread(lambda: self._snapshots.take(files))
 
     async def restore(self, snapshot: Snapshot) -> None:
-        """As `Sandbox.restore`."""
-        self._check_usable()
-        machinery = self._machinery
+        """As `Sandbox.restore`; a lost sandbox is begun anew for it."""
         with anyio.CancelScope(shield=True):
+            if self._lost is not None and not self._closed:
+                await self._begin_anew()
+            self._check_usable()
             async with self._noticing_loss():
-                await machinery.link.end(None)
-            await self._thread(lambda: machinery.snapshots.restore(snapshot, machinery.files))
+                await self._machinery.link.end(None)
+            files = self._machinery.files
+            await self._thread(lambda: self._snapshots.restore(snapshot, files))
+
+    async def _begin_anew(self) -> None:
+        try:
+            machinery = await self._begin()
+        except UserError as error:
+            raise SandboxLost(f"{self._lost}; it cannot be begun anew: {error.what}") from None
+        before, self._machinery, self._lost = self._machinery, machinery, None
+        before.link.close()
+        await anyio.to_thread.run_sync(before.files.close)
 
     async def close(self) -> None:
         """As `Sandbox.close`."""
@@ -121,6 +139,7 @@ class ResidentSandbox:
             self._machinery.link.close()
             await self._destroy()
             await anyio.to_thread.run_sync(self._machinery.files.close)
+            await anyio.to_thread.run_sync(self._snapshots.remove)
 
     async def _start(self, command: Command) -> _Call:
         self._check_usable()

@@ -9,13 +9,17 @@ from pathlib import Path
 from planloop.sandbox import Snapshot
 from planloop.sandboxes import tree
 from planloop.sandboxes.files import Files
+from planloop.sandboxes.marks import make_home
 
 
 class Snapshots:
-    """Copies of a workspace below `folder`, which nobody else can enter. Blocking."""
+    """Copies of a workspace in a private folder below `state_dir`. Blocking.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    They outlive the processes of their sandbox, so that a lost one can be brought back.
+    """
+
+    def __init__(self, state_dir: Path, run_id: str) -> None:
+        self._folder = make_home(state_dir, run_id)
         self._numbers = itertools.count(1)
 
     def take(self, files: Files) -> Snapshot:
@@ -41,3 +45,7 @@ class Snapshots:
             raise ValueError(f"no snapshot `{snapshot.id}` in this sandbox")
         files.empty()
         files.copy_in(source, ours=True)
+
+    def remove(self) -> None:
+        """Remove every snapshot. Safe to call twice."""
+        tree.remove(self._folder)

@@ -177,16 +177,14 @@ def test_too_many_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_million_files_in_one_folder_are_refused_fast(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "f").write_bytes(b"")
-    folder = os.open(source, os.O_RDONLY)
-    for part in range(20):
-        os.mkdir(f"d{part}", dir_fd=folder)
+def test_hundreds_of_thousands_of_files_are_refused_fast(tmp_path: Path) -> None:
+    source = build(some("d0/f"), tmp_path / "source")
+    for part in range(5):
+        original = source / f"d{part}" / "f"
+        original.parent.mkdir(exist_ok=True)
+        original.touch()
         for i in range(50_000):
-            os.close(os.open(f"d{part}/f{i}", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
-    os.close(folder)
+            os.link(original, f"{original}{i}")
     assert "too large to copy" in refused(source, tmp_path / "copy")
 
 
@@ -265,3 +263,31 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(tmp_path: Path) -> No
     finally:
         stop.set()
         swapper.join()
+
+
+def test_ignore_files_of_search_tools_count_too_and_decide(tmp_path: Path) -> None:
+    tree = some("a.log", "b.log", "sub/c.tmp", "sub/d.tmp")
+    tree[".gitignore"] = (b"*.log\r\n*.tmp\n", False)
+    tree[".ignore"] = (b"!b.log\n", False)
+    tree["sub/.gitignore"] = (b"!d.tmp\n", False)
+    kept, left_out = copied(tmp_path, tree)
+    assert kept == {".gitignore", ".ignore", "sub/.gitignore", "b.log", "sub/d.tmp"}
+    assert left_out == {
+        "a.log": "ignored by `.gitignore:1`",
+        "sub/c.tmp": "ignored by `.gitignore:2`",
+    }
+
+
+def test_an_ignore_file_that_is_a_link_or_no_text_is_not_read(tmp_path: Path) -> None:
+    outside = build({"rules": (b"*\n", False)}, tmp_path / "outside")
+    source = build(some("a", "sub/b"), tmp_path / "source")
+    (source / ".gitignore").symlink_to(outside / "rules")
+    (source / "sub/.gitignore").write_bytes(b"\xff\xfe\0\n[\n\\\n")
+    copy_workspace(source, tmp_path / "copy", WorkspaceSpec())
+    assert set(read(tmp_path / "copy")) == {"a", "sub/b", "sub/.gitignore"}
+
+
+def test_a_git_file_of_a_worktree_is_left_out_even_if_git_is_wanted(tmp_path: Path) -> None:
+    kept, left_out = copied(tmp_path, some(".git", "a", "x/.GIT"), WorkspaceSpec(git=True))
+    assert kept == {"a"}
+    assert set(left_out) == {".git", "x/.GIT"}
