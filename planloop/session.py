@@ -181,16 +181,18 @@ class Session:
 
     async def _saved_files(self, task: Task, journal: Journal) -> tuple[str, tuple[str, ...]]:
         try:
-            return await self._save_files(task)
+            return await self._save_files(task, journal)
         except InfrastructureError as error:  # the run's end is known; its files are not
             journal.emit(Warned(text=f"the files of the run could not be saved: {error.message}"))
             return "", ()
 
-    async def _save_files(self, task: Task) -> tuple[str, tuple[str, ...]]:
+    async def _save_files(self, task: Task, journal: Journal) -> tuple[str, tuple[str, ...]]:
         bench = self._memory.bench
         if bench is None:
             return "", ()
         found, result = await bench.diff(), await bench.result()
+        for left in (*(f"{one.path} ({one.why})" for one in found.left_out), *bench.refused):
+            journal.emit(Warned(text=f"not part of the result: {left}"))
         if self.folder is not None:
             await anyio.to_thread.run_sync(save_changes, found, bench.original, result, self.folder)
             await anyio.to_thread.run_sync(collect_outputs, task.outputs, result, self.folder)

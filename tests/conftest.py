@@ -14,6 +14,8 @@ import pytest
 from leftovers import MARK, left_behind
 
 ROOT = Path(__file__).resolve().parent.parent
+collect_ignore = ["data"]
+"""Material of tests, some of which looks like tests."""
 _ENVIRONMENT = dict(os.environ)
 """As the session was started, before any test changed it."""
 _NO_ENGINE = "PLANLOOP_TEST_NO_ENGINE"

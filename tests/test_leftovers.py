@@ -29,13 +29,13 @@ def test_leaves_nothing():
 """
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "with a worker"])
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        pytest.param(LEAVES_A_PROCESS, "sleep 20", marks=pytest.mark.slow),
-        (LEAVES_A_FOLDER, "folder /tmp/plt-"),
-        (LEAVES_NOTHING, None),
+        pytest.param(LEAVES_A_PROCESS, "sleep 20", marks=pytest.mark.slow, id="a process"),
+        pytest.param(LEAVES_A_FOLDER, "folder /tmp/plt-", id="a folder"),
+        pytest.param(LEAVES_NOTHING, None, id="nothing"),
     ],
 )
 def test_a_session_fails_by_what_it_leaves_and_by_nothing_else(

@@ -57,7 +57,7 @@ def verb(terminal: Terminal, /, run: str, yes: bool) -> int:
             )
         if not click.confirm("Change these files?", default=False, err=True):
             terminal.say(line("nothing was changed"))
-            return 1
+            return 2
     done = apply_changes(run_dir, folder)
     count = counted(len(done.written) + len(done.deleted), "file")
     terminal.say(line(("applied", "good"), f" · {count} changed in {folder}"))

@@ -12,7 +12,6 @@ from planloop.cli.terminal import Terminal
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-HELP_NAMES = ["-h", "--help"]
 _EXAMPLE_WIDTH = 70
 """Characters of a command and what it is for on one line of help."""
 
@@ -32,8 +31,7 @@ class Verb(click.Command):
         examples: tuple[tuple[str, str], ...] = (),
         **keywords: Any,
     ) -> None:
-        keywords.setdefault("context_settings", {"help_option_names": HELP_NAMES})
-        super().__init__(*args, **keywords)
+        super().__init__(*args, add_help_option=False, **keywords)
         self._usage = usage
         self._examples = examples
 
@@ -68,8 +66,17 @@ def _fits(command: str, purpose: str) -> bool:
 
 
 def shared_options(function: _F) -> _F:
-    """`--color`, `--debug`: of every verb."""
+    """`--color`, `--debug`, `--help`: of every verb."""
     for option in (
+        click.option(
+            "-h",
+            "--help",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_help,
+            help="Show this message.",
+        ),
         click.option(
             "--debug",
             is_flag=True,
@@ -88,6 +95,14 @@ def shared_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def _show_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Click's own would write past the terminal's care for readers that go away."""
+    terminal = ctx.find_object(Terminal)
+    if value and terminal is not None:
+        terminal.out_raw(ctx.get_help() + "\n")
+        ctx.exit(0)
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:

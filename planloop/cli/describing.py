@@ -219,9 +219,9 @@ def budget_text(view: RunView, elapsed_s: float) -> str:
     parts = [
         _of(f"round {used.rounds}", limits.rounds and str(limits.rounds)),
         _of(counted(used.calls, "call"), limits.calls and str(limits.calls)),
-        _of(f"{tokens} tokens", limits.tokens and str(limits.tokens)),
         _of(money(used.cost_usd), limits.cost_usd and money(limits.cost_usd)),
         _of(duration(elapsed_s), limits.wall_s and duration(limits.wall_s)),
+        _of(f"{tokens} tokens", limits.tokens and str(limits.tokens)),
     ]
     return " · ".join(parts)
 

@@ -6,11 +6,15 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from planloop.cli.command import Verb, shared_options
 from planloop.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from planloop.cli.lines import Style
 
 SANDBOXES = ("bubblewrap", "docker")
 
@@ -139,8 +143,9 @@ def _tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
     if as_json:
         terminal.out_raw(json.dumps(dataclasses.asdict(finding)) + "\n")
         return
-    mark = ("ok  ", "good") if finding.works else ("no  ", "bad" if finding.needed else "warn")
-    terminal.out(line(mark, (f"{finding.name:<20}", "bold"), finding.why))  # type: ignore[arg-type]
+    style: Style = "good" if finding.works else "bad" if finding.needed else "warn"
+    word = "ok" if finding.works else "no"
+    terminal.out(line((f"{word:<4}", style), (f"{finding.name:<20}", "bold"), finding.why))
     for limit in finding.unenforced:
         terminal.out(line(("    not enforced here: ", "warn"), limit))
     if finding.fix and not finding.works:

@@ -84,7 +84,8 @@ def _load(wish: Wish, user: UserConfig) -> LoadedTask:
     own = settle_budget(_budget_flags(wish), os.environ, nobody, nobody, user.settings).budget
     cwd = _current_folder()
     if wish.target == ("-",):
-        return task_from_text(sys.stdin.read(), cwd, budget=own)
+        text = sys.stdin.read() if sys.stdin is not None else ""
+        return task_from_text(text, cwd, budget=own)
     return task_from_argument(" ".join(wish.target), cwd=cwd, budget=own)
 
 

@@ -11,6 +11,7 @@ from planloop.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from planloop.cli.counting import Counter
+    from planloop.cli.prepare import Prepared
     from planloop.planner.prompt import Prompt
 
 
@@ -46,7 +47,7 @@ def verb(terminal: Terminal, /, **words: Any) -> int:
     return 0
 
 
-async def _prompt(prepared: Any) -> Prompt:
+async def _prompt(prepared: Prepared) -> Prompt:
     from planloop.agent import Agent
 
     agent: Agent[None, Any] = Agent(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
 
-from planloop.cli.command import HELP_NAMES, shared_options, write_examples
+from planloop.cli.command import shared_options, write_examples
 
 VERBS = {
     "run": "Run a task on a copy of its folder, to a diff and a verdict.",
@@ -81,13 +82,16 @@ def _unknown(name: str, ctx: click.Context) -> click.UsageError:
     import difflib
 
     error = click.UsageError(f"there is no command `{name[:60]}`", ctx)
-    error.possibilities = difflib.get_close_matches(name, VERBS, n=1)  # type: ignore[attr-defined]
+    near = difflib.get_close_matches(name, VERBS, n=1)
+    if not near and (name.endswith(".md") or os.path.exists(name)):
+        near = [f"planloop run {name[:60]}"]
+    error.possibilities = near  # type: ignore[attr-defined]
     return error
 
 
 @click.group(
     cls=Root,
-    context_settings={"help_option_names": HELP_NAMES},
+    add_help_option=False,
     invoke_without_command=True,
 )
 @click.option("--version", is_flag=True, help="Show the version.")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planloop.cli.command import Verb, shared_options, task_options
 from planloop.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from planloop.cli.driving import Ending
+    from planloop.cli.prepare import Prepared
+    from planloop.cli.views import View
 
 
 @click.command(
@@ -64,7 +69,7 @@ def verb(terminal: Terminal, /, as_json: bool, quiet: bool, verbose: bool, **wor
     return _judge(terminal, ending, prepared, as_json=as_json)
 
 
-def _view(terminal: Terminal, why: str, *, as_json: bool, quiet: bool, verbose: bool) -> Any:
+def _view(terminal: Terminal, why: str, *, as_json: bool, quiet: bool, verbose: bool) -> View:
     from planloop.cli.views import JsonView, PlainView, QuietView
 
     if as_json:
@@ -79,7 +84,7 @@ def _view(terminal: Terminal, why: str, *, as_json: bool, quiet: bool, verbose: 
     return PlainView(terminal, why=why, width=width, verbose=verbose)
 
 
-def _show_result(terminal: Terminal, ending: Any) -> None:
+def _show_result(terminal: Terminal, ending: Ending) -> None:
     """What the run made, on standard output: the answer, then the diff."""
     from planloop.cli import describing
     from planloop.cli.diffing import diff_lines
@@ -94,7 +99,7 @@ def _show_result(terminal: Terminal, ending: Any) -> None:
         terminal.out(*([line("")] if result.output is not None else []), *diff_lines(result.diff))
 
 
-def _judge(terminal: Terminal, ending: Any, prepared: Any, *, as_json: bool) -> int:
+def _judge(terminal: Terminal, ending: Ending, prepared: Prepared, *, as_json: bool) -> int:
     """Say how the run ended, and what that is as an exit code."""
     from planloop.cli import describing, exits
     from planloop.cli.failing import show_error
@@ -113,11 +118,11 @@ def _judge(terminal: Terminal, ending: Any, prepared: Any, *, as_json: bool) -> 
     if not as_json:
         terminal.say(*describing.next_steps(seen))
     if seen.status.value == "interrupted" and ending.interrupted is not None:
-        return int(ending.interrupted)
+        return ending.interrupted
     return exits.of_status(seen.status, asked=seen.asked)
 
 
-def _unused_replies(prepared: Any, ending: Any) -> Exception | None:
+def _unused_replies(prepared: Prepared, ending: Ending) -> Exception | None:
     from planloop.errors import UserError
     from planloop.models import ReplayModel
 

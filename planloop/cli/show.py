@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from planloop.cli.lines import Line
     from planloop.trace.fold import RoundView, RunView
+    from planloop.trace.log import Recorded
 
 
 @click.command(
@@ -53,7 +54,7 @@ def verb(terminal: Terminal, /, run: str, as_json: bool) -> int:
     return 0
 
 
-def _as_json(one: Any) -> dict[str, Any]:
+def _as_json(one: Recorded) -> dict[str, Any]:
     from planloop.events import to_json
 
     return {"seq": one.seq, "at": one.at, **to_json(one.event)}

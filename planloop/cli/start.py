@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import click
 
 from planloop.cli.root import root
-from planloop.cli.terminal import Terminal, drop
+from planloop.cli.terminal import Terminal
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -17,8 +16,7 @@ def start(arguments: Sequence[str]) -> int:
     try:
         code = root.main(list(arguments), prog_name="planloop", standalone_mode=False, obj=terminal)
         terminal.clear_note()
-        _flush()
-        return code if isinstance(code, int) else 0
+        return _checked(terminal, code if isinstance(code, int) else 0)
     except click.ClickException as error:
         _show_usage_error(terminal, error)
         return 2
@@ -35,13 +33,17 @@ def start(arguments: Sequence[str]) -> int:
         return 2 if isinstance(error, PlanloopError) else 3
 
 
-def _flush() -> None:
-    """What is still buffered must not fail when Python shuts down."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            drop(stream)
+def _checked(terminal: Terminal, code: int) -> int:
+    """The exit code, unless results could not be written: nothing fails silently."""
+    if terminal.failure is None:
+        return code
+    from planloop.cli.failing import show_error
+    from planloop.errors import InfrastructureError
+
+    show_error(
+        terminal, InfrastructureError(f"standard output cannot be written: {terminal.failure}")
+    )
+    return code or 3
 
 
 def _show_usage_error(terminal: Terminal, error: click.ClickException) -> None:

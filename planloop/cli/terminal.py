@@ -29,6 +29,8 @@ class Terminal:
         """Whether unexpected errors show where they come from."""
         self.hushed = False
         """Whether progress is left out: `--quiet`, `--json`."""
+        self.failure: str | None = None
+        """Why standard output took no more, if it did not because of its reader."""
         self._noted = False
         for stream in (sys.stdout, sys.stderr):
             # A character that the locale lacks must not end a run.
@@ -45,7 +47,7 @@ class Terminal:
         """Whether standard error can be redrawn."""
         return _is_terminal(sys.stderr) and not _is_dumb()
 
-    def colored(self, stream: TextIO) -> bool:
+    def colored(self, stream: TextIO | None) -> bool:
         """Whether a stream takes colours: the flag, `NO_COLOR`, `TERM`, then what it is."""
         if self.color != "auto":
             return self.color == "always"
@@ -64,7 +66,7 @@ class Terminal:
     def out_raw(self, text: str) -> None:
         """Write a text that is harmless already, such as JSON, to standard output."""
         self.clear_note()
-        _write(sys.stdout, text)
+        self._put(sys.stdout, text)
 
     def note(self, text: str, *, brief: bool = False) -> None:
         """Say what is awaited, unless progress is left out; where it can, it goes away again.
@@ -77,7 +79,7 @@ class Terminal:
         self.clear_note()
         shown = line((f"{text} …", "dim"))
         if self.animated:
-            _write(sys.stderr, _styled(shown) if self.colored(sys.stderr) else shown.text)
+            self._put(sys.stderr, _styled(shown) if self.colored(sys.stderr) else shown.text)
             self._noted = True
         else:
             self.say(shown)
@@ -85,7 +87,7 @@ class Terminal:
     def clear_note(self) -> None:
         """Take the last note away, if it is still there."""
         if self._noted:
-            _write(sys.stderr, "\r\x1b[2K")
+            self._put(sys.stderr, "\r\x1b[2K")
             self._noted = False
 
     def warn(self, text: str) -> None:
@@ -97,10 +99,24 @@ class Terminal:
         text = "--unsafe-local: the model's code runs on this machine, as you, without a sandbox"
         self.say(line(("warning: ", "bad"), (text, "bad")))
 
-    def _write(self, stream: TextIO, lines: tuple[Line, ...]) -> None:
+    def _write(self, stream: TextIO | None, lines: tuple[Line, ...]) -> None:
         self.clear_note()
         colored = self.colored(stream)
-        _write(stream, "".join(f"{_styled(one) if colored else one.text}\n" for one in lines))
+        self._put(stream, "".join(f"{_styled(one) if colored else one.text}\n" for one in lines))
+
+    def _put(self, stream: TextIO | None, text: str) -> None:
+        """Write at once. A reader that has gone is no error; what else fails is told at the end."""
+        if stream is None:  # closed before we began
+            return
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            drop(stream)
+        except OSError as error:
+            drop(stream)
+            if stream is sys.stdout:
+                self.failure = error.strerror or str(error)
 
 
 def _styled(found: Line) -> str:
@@ -110,17 +126,6 @@ def _styled(found: Line) -> str:
         click.style(span.text, **_ANSI[span.style]) if span.style else span.text
         for span in found.spans
     )
-
-
-def _write(stream: TextIO, text: str) -> None:
-    """Write at once. A reader that has gone is no error: the rest goes nowhere."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        drop(stream)
-    except (OSError, ValueError):  # a full disk, a closed stream: nothing else can be told
-        return
 
 
 def drop(stream: TextIO) -> None:

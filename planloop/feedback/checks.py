@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from planloop.environment import Environment
 from planloop.errors import UserError
 from planloop.feedback.output import OutputType
 from planloop.observation import Status
-from planloop.sandbox import Command, Completed, Sandbox
+from planloop.sandbox import Command, Completed, FileStamp, Sandbox
 from planloop.state import CheckResult, Execution, PinnedCheck, State
 from planloop.task import Check, FileCheck, PythonCheck, RunCheck
 from planloop.values import Value
 from planloop.workspace import Workbench, default_pins, loads_in_process, pinned_tree
+from planloop.workspace.pins import matches
 
 _SHOWN_BYTES = 4_000
 
@@ -124,34 +125,42 @@ class Checks:
                 label=check.label, passed=False, broken=True, detail="there is no sandbox to run it"
             )
         with self._bench.scratch("check") as target:
-            restored, removed = await self._own_copy(check, result, target)
+            pins = await self._pins(check)
+            original = self._bench.original
+            pinned = await anyio.to_thread.run_sync(pinned_tree, original, result, pins, target)
             forged = _in_process(check, target)
             async with self._open_clean() as sandbox:
                 await sandbox.copy_in(target)
+                before = await sandbox.scan()
                 completed = await sandbox.run(_command(check))
+                touched = () if forged else _touched(before, await sandbox.scan(), pins)
+        detail = _detail(completed)
+        if touched:
+            detail = f"pinned files were changed while the check ran: {', '.join(touched)}"
         return CheckResult(
             label=check.label,
-            passed=completed.status is Status.OK,
-            detail=_detail(completed),
+            passed=completed.status is Status.OK and not touched,
+            detail=detail,
             in_process=forged,
-            restored=restored,
-            removed=removed,
+            restored=pinned.restored,
+            removed=pinned.removed,
         )
 
-    async def _own_copy(
-        self, check: RunCheck | PythonCheck, result: Path, target: Path
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        assert self._bench is not None
-        original = self._bench.original
-        if isinstance(check, PythonCheck):
-            pins: tuple[str, ...] = ()
-        elif check.pins is None:
-            existing = await anyio.to_thread.run_sync(_paths, original)
-            pins = default_pins(check.run, existing)
-        else:
-            pins = check.pins
-        pinned = await anyio.to_thread.run_sync(pinned_tree, original, result, pins, target)
-        return pinned.restored, pinned.removed
+    async def _pins(self, check: RunCheck | PythonCheck) -> tuple[str, ...]:
+        if isinstance(check, PythonCheck) or self._bench is None:
+            return ()
+        if check.pins is not None:
+            return check.pins
+        existing = await anyio.to_thread.run_sync(_paths, self._bench.original)
+        return default_pins(check.run, existing)
+
+
+def _touched(
+    before: Mapping[str, FileStamp], after: Mapping[str, FileStamp], pins: Sequence[str]
+) -> tuple[str, ...]:
+    """Pinned files that are not as they were: a judged program may overwrite what it is held to."""
+    changed = (path for path, stamp in before.items() if after.get(path) != stamp)
+    return tuple(sorted(path for path in changed if any(matches(pin, path) for pin in pins)))
 
 
 def _command(check: RunCheck | PythonCheck) -> Command:

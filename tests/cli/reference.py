@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import typing
 from typing import Any
 
 import click
 
-from planloop.cli.command import HELP_NAMES
+from planloop.cli.doctor import Finding
 from planloop.cli.help import exit_codes
+from planloop.cli.list import Entry
 from planloop.cli.root import VERBS, root
+from planloop.events import Event
 
-_SETTINGS: dict[str, Any] = {"terminal_width": 78, "help_option_names": HELP_NAMES}
+_SETTINGS: dict[str, Any] = {"terminal_width": 78}
 """As the console script has them on 80 columns."""
+
+_JSON_HEAD = """\
+## JSON
+
+`planloop run --json` prints the events of a run as they happen, `planloop show --json` those of its
+trace, with `seq` and `at` (seconds since 1970). Fields that are empty are left out.
+
+| `kind` | what | fields |
+|---|---|---|"""
+
+_OTHERS_HEAD = """\
+| command | one object is | fields |
+|---|---|---|"""
 
 _HEAD = """\
 # The command line
@@ -45,7 +62,26 @@ def reference() -> str:
             with click.Context(command, info_name=name, parent=context, **_SETTINGS) as inner:
                 parts.append(_section(f"planloop {name}", command.get_help(inner)))
     codes = exit_codes().replace("Exit codes:\n", "").rstrip("\n")
-    return "\n".join([*parts, _section("Exit codes", codes)])
+    return "\n".join([*parts, _section("Exit codes", codes), _json()])
+
+
+def _json() -> str:
+    """The objects that `--json` prints, from the classes that make them."""
+    kinds = [
+        (found.__dataclass_fields__["kind"].default, found) for found in typing.get_args(Event)
+    ]
+    rows = [_row(f"`{kind}`", found, ("kind",)) for kind, found in kinds]
+    others = [
+        _row("`planloop list`", Entry, ()),
+        _row("`planloop doctor`", Finding, ()),
+    ]
+    return "\n".join([_JSON_HEAD, *rows, "", _OTHERS_HEAD, *others, ""])
+
+
+def _row(title: str, shape: Any, without: tuple[str, ...]) -> str:
+    what = (shape.__doc__ or "").split("\n")[0]
+    names = [f"`{one.name}`" for one in dataclasses.fields(shape) if one.name not in without]
+    return f"| {title} | {what} | {', '.join(names)} |"
 
 
 def _section(title: str, text: str) -> str:

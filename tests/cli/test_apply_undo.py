@@ -47,7 +47,7 @@ def test_without_a_terminal_apply_refuses_and_names_the_flag(
     assert (fix / "adding.py").read_text() == before
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+@pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
 def test_on_a_terminal_apply_asks(
     shell: Shell, fix: Path, ran: str, answer: str, code: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -131,13 +132,38 @@ def test_a_current_folder_that_is_gone_is_said(shell: Shell) -> None:
     gone = shell.folder / "gone"
     gone.mkdir()
     script = f"rmdir {gone} && planloop run 'do it well' --model replay:x"
-    import subprocess
-
     done = subprocess.run(
         ["sh", "-c", script], cwd=gone, env=shell.environ, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: the current folder does not exist any more")
+
+
+def test_results_that_cannot_be_written_are_an_error(shell: Shell) -> None:
+    done = subprocess.run(
+        "planloop --help > /dev/full", shell=True, env=shell.environ, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+
+
+def test_closed_streams_are_no_error(shell: Shell) -> None:
+    done = subprocess.run(
+        "planloop --help <&- >&-; planloop list 2>&-; planloop show nope <&- >&- 2>&-; echo $?",
+        shell=True,
+        env=shell.environ,
+        cwd=shell.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "2\n"
+    assert done.stderr == ""
+
+
+def test_a_task_without_its_verb_suggests_the_verb(shell: Shell) -> None:
+    ran = shell("task.md")
+    assert ran.code == 2
+    assert "hint: did you mean `planloop run task.md`?" in ran.err
 
 
 def test_debug_shows_where_an_error_comes_from(shell: Shell) -> None:

@@ -85,11 +85,12 @@ def test_consent_is_asked_for_and_remembered(shell: Shell) -> None:
         terminal.type("n\r")
         assert terminal.finish() == 2
     assert "needs your consent" in terminal.text
-    with shell.terminal("run", str(folder)) as terminal:
+    soon = ("--budget", "time=1")
+    with shell.terminal("run", str(folder), *soon) as terminal:
         terminal.until("Do you agree? [y/N]")
         terminal.type("y\r")
         terminal.finish()
-    with shell.terminal("run", str(folder)) as terminal:
+    with shell.terminal("run", str(folder), *soon) as terminal:
         terminal.finish()
     assert "Do you agree?" not in terminal.text
 

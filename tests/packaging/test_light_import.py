@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 BARE = {"", "_version", "errors", "observation", "sandbox", "tool", "values"}
-NOUNS = {*BARE, "agent", "budget", "environment", "plan", "state", "task"}
+NOUNS = {*BARE, "agent", "budget", "environment", "options", "plan", "state", "task"}
 SHOW_NEW_MODULES = """
 import sys
 before = set(sys.modules)
