@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from planloop.observation import Observation, Status
@@ -45,6 +46,11 @@ class Entry:
         return self.observation is not None and self.observation.ok and not self.void
 
     @property
+    def failed(self) -> bool:
+        """Its tool raised, which promises that nothing was done (L5)."""
+        return self.observation is not None and self.observation.status is Status.FAILED
+
+    @property
     def unknown(self) -> bool:
         """An external call that may or may not have been done (L5)."""
         if self.effect is not Effect.EXTERNAL:
@@ -59,6 +65,7 @@ class Ledger:
         self._entries: dict[int, Entry] = {}
         self._external: dict[str, list[int]] = defaultdict(list)
         self._lineages: dict[int, list[int]] = defaultdict(list)
+        self._last_external = 0
 
     def __len__(self) -> int:
         """How many calls there were."""
@@ -93,6 +100,7 @@ class Ledger:
         self._lineages[entry.lineage].append(entry.serial)
         if entry.effect is Effect.EXTERNAL:
             self._external[entry.key].append(entry.serial)
+            self._last_external = entry.serial
 
     def end(self, serial: int, observation: Observation) -> None:
         """Record how a call ended."""
@@ -101,12 +109,14 @@ class Ledger:
     def settle(self, serials: frozenset[int]) -> None:
         """The statements that made these calls finished (L2)."""
         for serial in serials:
-            self._change(serial, settled=True)
+            if not self._entries[serial].settled:
+                self._change(serial, settled=True)
 
     def reopen(self, lineage: int) -> None:
         """A whole again opens all entries of its lineage anew (L2)."""
         for entry in self.of_lineage(lineage):
-            self._change(entry.serial, settled=False)
+            if entry.settled:
+                self._change(entry.serial, settled=False)
 
     def undo_workspace(self, serials: frozenset[int]) -> None:
         """These workspace effects were taken back by restoring files."""
@@ -122,9 +132,16 @@ class Ledger:
         """External calls with this key, in any lineage, oldest first."""
         return [self._entries[serial] for serial in self._external.get(key, ())]
 
+    def resolved(self, entry: Entry) -> bool:
+        """Whether a call of unknown end was done once more, on purpose, and succeeded (L5)."""
+        return any(
+            later.finished and later.serial > entry.serial
+            for later in self.equal_external(entry.key)
+        )
+
     def external_since(self, serial: int) -> bool:
         """Whether an external call started after this entry."""
-        return any(serials[-1] > serial for serials in self._external.values())
+        return self._last_external > serial
 
     def _change(self, serial: int, **fields: object) -> None:
         self._entries[serial] = dataclasses.replace(
@@ -174,6 +191,8 @@ class Pass:
         whole: the whole again; else the first plan or the rest of one.
         redo_workspace: the workspace was restored, so that what touches it runs again.
         looked_at: serial numbers that the failed statement depends on (R1).
+        versions: of the resources, as earlier plans of the lineage left them; a whole again
+            begins where the first plan began.
     """
 
     def __init__(
@@ -184,22 +203,28 @@ class Pass:
         whole: bool,
         redo_workspace: bool = False,
         looked_at: frozenset[int] = frozenset(),
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self._ledger = ledger
         self._whole = whole
         self._redo_workspace = redo_workspace
         self._looked_at = looked_at
-        self._versions: dict[str, str] = {}
+        self._versions = dict(versions or {})
         ours = ledger.of_lineage(lineage)
         self._open = sorted(
             (entry for entry in ours if entry.finished and not entry.settled),
             key=lambda entry: (entry.round, entry.place),
         )
         self._unknown = [entry for entry in ours if entry.unknown and not entry.settled]
+        self._failed = [entry for entry in ours if entry.failed]
 
-    def has_open(self, call: BoundCall) -> bool:
-        """Whether open entries have this call's key, so that equal calls must take turns."""
-        return any(self._same(entry, call) for entry in self._open)
+    def takes_turns(self, call: BoundCall) -> bool:
+        """Whether it hangs on earlier calls of its tool what this call comes to (L2, L3)."""
+        external = call.tool.effect is Effect.EXTERNAL
+        return any(
+            self._same(entry, call) or (external and entry.tool == call.tool.name)
+            for entry in self._open
+        )
 
     def decide(self, call: BoundCall) -> Decision:
         """What this call comes to. Taking an entry is final: no other call gets it."""
@@ -211,6 +236,11 @@ class Pass:
                 return self._decide_external(call)
             case Effect.READS | Effect.WORKSPACE:
                 return self._decide_versioned(call)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the resources, as this pass has left them so far."""
+        return dict(self._versions)
 
     def effected(self, call: BoundCall) -> None:
         """An effect took place, or was served: its resources have a new version."""
@@ -250,12 +280,26 @@ class Pass:
     def _contradiction(self, call: BoundCall) -> Diverge | None:
         if not call.tool.idempotent:
             for entry in self._unknown:
-                if entry.tool == call.tool.name and not (call.again and entry.key == call.key):
+                if entry.tool != call.tool.name or self._ledger.resolved(entry):
+                    continue
+                if not (call.again and entry.key == call.key):
                     return Diverge(entry, "whether that call was done is unknown")
         for entry in self._open:
-            if entry.effect is Effect.EXTERNAL and entry.tool == call.tool.name:
+            if entry.effect is not Effect.EXTERNAL or entry.tool != call.tool.name:
+                continue
+            if not self._failed_before(call, entry):
                 return Diverge(entry, "that call is done, and this plan has not repeated it")
         return None if call.again else self._repetition(call)
+
+    def _failed_before(self, call: BoundCall, done: Entry) -> bool:
+        """Whether the plan that did `done` failed at an equal call above it in its text.
+
+        Calls on disjoint resources ran at once then; the same text again comes to this one first.
+        """
+        return any(
+            failed.key == call.key and failed.round == done.round and failed.place < done.place
+            for failed in self._failed
+        )
 
     def _repetition(self, call: BoundCall) -> Diverge | None:
         """An equal call that an earlier plan settled (L4). Entries of this pass are not settled."""

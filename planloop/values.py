@@ -25,6 +25,9 @@ Value: TypeAlias = Any
 MAX_DEPTH = 200
 """Levels of nesting that a value may have; deeper ones are refused before they can recurse."""
 
+MAX_BITS = 14_000
+"""Of an integer; Python itself prints no longer ones."""
+
 _TAGS = ("$bytes", "$datetime", "$date", "$time", "$float", "$handle", "$dict")
 _handle_ids = itertools.count(1)
 
@@ -107,12 +110,15 @@ def dump(thing: Any, *, _depth: int = 0) -> Value:
     """Turn what a tool returned into a value. Objects that have no value form become handles.
 
     Raises:
-        ValueError: it is nested deeper than `MAX_DEPTH` levels (or contains itself).
+        ValueError: it is nested deeper than `MAX_DEPTH` levels (or contains itself), or an
+            integer is too long to be written.
     """
     if thing is None or isinstance(thing, Handle):
         return thing
     kind = type(thing)
-    if kind in (bool, int, float, str, bytes, dt.date, dt.datetime, dt.time):
+    if kind is int:
+        return _bounded(thing)
+    if kind in (bool, float, str, bytes, dt.date, dt.datetime, dt.time):
         return thing
     if _depth > MAX_DEPTH:
         raise ValueError(f"the value is nested deeper than {MAX_DEPTH} levels, or contains itself")
@@ -134,7 +140,7 @@ def dump(thing: Any, *, _depth: int = 0) -> Value:
     if isinstance(thing, str):
         return str.__str__(thing)
     if isinstance(thing, bool | int):
-        return int(thing)
+        return _bounded(int(thing))
     if isinstance(thing, float):
         return float(thing)
     if isinstance(thing, bytearray | memoryview):
@@ -142,13 +148,19 @@ def dump(thing: Any, *, _depth: int = 0) -> Value:
     return Handle(thing, kind.__name__)
 
 
+def _bounded(number: int) -> int:
+    if number.bit_length() > MAX_BITS:
+        raise ValueError(f"an integer of {number.bit_length()} bits is too long to be a value")
+    return number
+
+
 def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    if isinstance(key, bool) or key is None:
-        return {True: "true", False: "false", None: "null"}[key]
     if isinstance(key, enum.Enum):
         return _key(key.value)
+    if isinstance(key, str):
+        return str.__str__(key)
+    if isinstance(key, bool) or key is None:
+        return {True: "true", False: "false", None: "null"}[key]
     return str(key)
 
 

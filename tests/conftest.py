@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from leftovers import MARK, left_behind
+
+# A loaded machine is slow at times; what must end in time is bounded by the tests themselves.
+settings.register_profile("planloop", deadline=None)
+settings.load_profile("planloop")
 
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = ["data"]

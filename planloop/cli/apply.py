@@ -37,12 +37,12 @@ def verb(terminal: Terminal, /, run: str, yes: bool) -> int:
     changed then. `planloop undo` takes the changes back.
     """
     from planloop.cli.lines import counted, line
-    from planloop.cli.runs import folder_of
+    from planloop.cli.runs import current_folder, folder_of
     from planloop.errors import UserError
     from planloop.trace.store import find_run
     from planloop.workspace import apply_changes, load_changes
 
-    run_dir = find_run(run, Path.cwd())
+    run_dir = find_run(run, current_folder())
     folder = folder_of(run_dir)
     changes = load_changes(run_dir)
     if not changes:

@@ -31,7 +31,8 @@ class Verb(click.Command):
         examples: tuple[tuple[str, str], ...] = (),
         **keywords: Any,
     ) -> None:
-        super().__init__(*args, add_help_option=False, **keywords)
+        keywords["add_help_option"] = False
+        super().__init__(*args, **keywords)
         self._usage = usage
         self._examples = examples
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -125,7 +124,9 @@ def _model() -> Finding:
 
 
 def _trace_folder() -> Finding:
-    here = Path.cwd()
+    from planloop.cli.runs import current_folder
+
+    here = current_folder()
     if os.access(here, os.W_OK):
         return Finding(name="traces", works=True, needed=True, why=f"go to {here / '.planloop'}")
     return Finding(

@@ -42,9 +42,10 @@ class Entry:
 def verb(terminal: Terminal, /, as_json: bool) -> int:
     """List the runs of this folder, newest first."""
     from planloop.cli.lines import line
+    from planloop.cli.runs import current_folder
     from planloop.trace.store import RunStore
 
-    entries = [_entry(folder) for folder in reversed(RunStore(Path.cwd()).folders())]
+    entries = [_entry(folder) for folder in reversed(RunStore(current_folder()).folders())]
     if as_json:
         for entry in entries:
             terminal.out_raw(json.dumps(dataclasses.asdict(entry)) + "\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from planloop.budget import Budget
 from planloop.cli.lines import line
+from planloop.cli.runs import current_folder
 from planloop.cli.terminal import Terminal
 from planloop.errors import UserError
 from planloop.sandbox import SandboxSpec
@@ -82,18 +83,11 @@ def _load(wish: Wish, user: UserConfig) -> LoadedTask:
 
     nobody = Settings()
     own = settle_budget(_budget_flags(wish), os.environ, nobody, nobody, user.settings).budget
-    cwd = _current_folder()
+    cwd = current_folder()
     if wish.target == ("-",):
         text = sys.stdin.read() if sys.stdin is not None else ""
         return task_from_text(text, cwd, budget=own)
     return task_from_argument(" ".join(wish.target), cwd=cwd, budget=own)
-
-
-def _current_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise UserError("the current folder does not exist any more", hint="`cd` to one") from None
 
 
 def _agree(loaded: LoadedTask, wish: Wish, terminal: Terminal) -> None:
@@ -177,7 +171,7 @@ def _resolved(spec: ModelSpec | None, wish: Wish, user: UserConfig, base: Path |
         spec,
         environ=environ,
         user_config=config,
-        base=base or _current_folder(),
+        base=base or current_folder(),
         strict_replay=wish.strict,
     )
 

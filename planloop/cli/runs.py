@@ -1,4 +1,4 @@
-"""Where the folder of a run's work is."""
+"""Where runs and their folders are."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def folder_of(run_dir: Path) -> Path:
             hint="move it back to where the run was made",
         )
     return runs.parent.parent
+
+
+def current_folder() -> Path:
+    """The current folder.
+
+    Raises:
+        UserError: it does not exist any more.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder does not exist any more", hint="`cd` to one") from None

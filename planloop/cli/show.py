@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,11 +37,12 @@ def verb(terminal: Terminal, /, run: str, as_json: bool) -> int:
 
     <run> is an id, the beginning of one, or the run's folder.
     """
+    from planloop.cli.runs import current_folder
     from planloop.trace.fold import fold
     from planloop.trace.log import read_log
     from planloop.trace.store import find_run
 
-    folder = find_run(run, Path.cwd())
+    folder = find_run(run, current_folder())
     recorded, notices = read_log(folder)
     for notice in notices:
         terminal.warn(notice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -13,6 +14,7 @@ from planloop.cli.terminal import Terminal
 def start(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     terminal = Terminal()
+    _settle_home()
     try:
         code = root.main(list(arguments), prog_name="planloop", standalone_mode=False, obj=terminal)
         terminal.clear_note()
@@ -31,6 +33,12 @@ def start(arguments: Sequence[str]) -> int:
 
         show_error(terminal, error)
         return 2 if isinstance(error, PlanloopError) else 3
+
+
+def _settle_home() -> None:
+    """A user without a home has none: nothing is remembered, and that is no error."""
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.devnull
 
 
 def _checked(terminal: Terminal, code: int) -> int:

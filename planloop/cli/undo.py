@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from planloop.cli.command import Verb, shared_options
@@ -25,11 +23,11 @@ def verb(terminal: Terminal, /, run: str) -> int:
     If you have changed one of the files since, nothing is taken back and it is named.
     """
     from planloop.cli.lines import line
-    from planloop.cli.runs import folder_of
+    from planloop.cli.runs import current_folder, folder_of
     from planloop.trace.store import find_run
     from planloop.workspace import undo_changes
 
-    run_dir = find_run(run, Path.cwd())
+    run_dir = find_run(run, current_folder())
     folder = folder_of(run_dir)
     done = undo_changes(run_dir, folder)
     if not done.restored and not done.removed:

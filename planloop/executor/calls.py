@@ -87,6 +87,8 @@ class Calls:
         self.proposed: list[PinnedCheck] = []
         self.half_done: set[int] = set()
         """Indexes of failed statements whose files must be undone."""
+        self.versions_before: dict[int, dict[str, str]] = {}
+        """Statement index → versions of the resources before its first file effect."""
 
     def prepare(
         self,
@@ -104,7 +106,7 @@ class Calls:
             site=site,
             statement=statement,
             place=place,
-            by_place=self._pass.has_open(call),
+            by_place=self._pass.takes_turns(call),
         )
 
     async def run(self, prepared: PreparedCall) -> Value:
@@ -116,7 +118,7 @@ class Calls:
             BudgetSpent, InfrastructureError: the run must end.
         """
         if self._ending is not None:
-            raise self._ending
+            return await self._end(self._ending)
         match self._pass.decide(prepared.call):
             case Serve(entry):
                 return self._serve(prepared, entry)
@@ -183,6 +185,8 @@ class Calls:
         try:
             reservation = shared.account.reserve(calls=1)
             if call.tool.effect is Effect.WORKSPACE:
+                index = prepared.statement.index
+                self.versions_before.setdefault(index, self._pass.versions)
                 await shared.files.before_effect(prepared.statement)
         except Exception as error:
             return await self._end(error)
@@ -303,7 +307,7 @@ class Calls:
 
     async def _end(self, why: BaseException) -> Any:
         """End the pass, but let external calls that run already come to their result."""
-        self._ending = why
+        self._ending = self._ending or why
         while self._running_external:
             await self._external_ended.wait()
-        raise why
+        raise self._ending

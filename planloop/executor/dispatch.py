@@ -20,7 +20,7 @@ class Prepared(Protocol):
 
     @property
     def by_place(self) -> bool:
-        """It must not run before earlier calls of its tool are prepared."""
+        """It must not run before earlier calls of its tool have had their turn."""
         ...
 
 

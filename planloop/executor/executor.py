@@ -25,6 +25,8 @@ class Executor:
     def __init__(self, shared: Surroundings) -> None:
         self._shared = shared
         self._lineage = Lineage(number=shared.ledger.last_lineage)
+        self._began = False
+        """A lineage of this run's own is open; before, the last one is that of the run before."""
 
     async def execute(self, plan: Plan | Rejected, state: State) -> Execution:
         """Carry out a plan. Failures of calls and statements are part of the result.
@@ -59,17 +61,19 @@ class Executor:
                 went_back = signal.why
                 await self._go_back(state, went_back)
                 continue
-            undone = await self._undo_half_done(calls)
-            self._remember(flow, outcome, calls, mode)
-            execution = self._execution(outcome, calls, current, mode)
+            versions = await self._undo_half_done(calls)
+            self._remember(flow, outcome, calls, mode, versions or current.versions)
+            execution = self._execution(outcome, calls, current, mode, state)
+            undone = versions is not None
             return dataclasses.replace(execution, undone=undone, went_back=went_back)
         raise InfrastructureError("the plan's files had to go back too many times")
 
     def _begin(self, flow: Flow, state: State) -> PlanMode:
         """Open a lineage or go on with the present one, and say what the plan is to it."""
         ledger = self._shared.ledger
-        if not state.in_lineage:
+        if not (state.in_lineage and self._began):
             # Nothing failed since: what the last lineage left open is done (L9).
+            self._began = True
             ledger.settle(frozenset(e.serial for e in ledger.of_lineage(self._lineage.number)))
             self._lineage = Lineage(number=self._lineage.number + 1)
             self._shared.files.begin_lineage(self._lineage.number)
@@ -90,6 +94,7 @@ class Executor:
             whole=mode == "whole",
             redo_workspace=redo_workspace,
             looked_at=self._lineage.looked_at,
+            versions=self._lineage.versions if mode == "rest" else None,
         )
         calls = Calls(
             self._shared,
@@ -107,16 +112,27 @@ class Executor:
         ledger.undo_workspace(frozenset(entry.serial for entry in ledger.of_lineage(number)))
         ledger.reopen(number)
 
-    async def _undo_half_done(self, calls: Calls) -> bool:
-        """Leave nothing behind of a statement that was half executed (R6)."""
+    async def _undo_half_done(self, calls: Calls) -> dict[str, str] | None:
+        """Leave nothing behind of a statement that was half executed (R6).
+
+        Returns what the versions of the resources are then; None if nothing was undone.
+        """
         if not calls.half_done:
-            return False
-        await self._shared.files.undo_statement(min(calls.half_done))
+            return None
+        first = min(calls.half_done)
+        await self._shared.files.undo_statement(first)
         for index in calls.half_done:
             self._shared.ledger.undo_workspace(frozenset(calls.serials[index]))
-        return True
+        return calls.versions_before[first]
 
-    def _remember(self, flow: Flow, outcome: FlowOutcome, calls: Calls, mode: PlanMode) -> None:
+    def _remember(
+        self,
+        flow: Flow,
+        outcome: FlowOutcome,
+        calls: Calls,
+        mode: PlanMode,
+        versions: dict[str, str],
+    ) -> None:
         """Settle what finished, and note what the failed statements depend on."""
         lineage, made_by = self._lineage, dict(self._lineage.made_by)
         looked_at: set[int] = set()
@@ -137,6 +153,7 @@ class Executor:
             finished=(*earlier, *finished),
             made_by=made_by,
             looked_at=frozenset(looked_at),
+            versions=versions,
         )
         self._shared.ledger.settle(frozenset(settled))
         self._shared.journal.emit(
@@ -146,7 +163,7 @@ class Executor:
             self._shared.journal.emit(NoteMade(text=note))
 
     def _execution(
-        self, outcome: FlowOutcome, calls: Calls, current: Pass, mode: PlanMode
+        self, outcome: FlowOutcome, calls: Calls, current: Pass, mode: PlanMode, state: State
     ) -> Execution:
         results = tuple(sorted(calls.results, key=lambda result: result.place))
         ended_well = all(result.status is Status.OK for result in outcome.results)
@@ -159,13 +176,11 @@ class Executor:
             done=outcome.done,
             output=outcome.output,
             gave_up=outcome.gave_up,
-            proposed=tuple(calls.proposed),
+            proposed=tuple(p for p in dict.fromkeys(calls.proposed) if p not in state.pinned),
             bound=outcome.names,
             changed_files=tuple(sorted(changed)),
             open_external=self._open_external(outcome.results, calls),
-            unmatched=tuple(e.serial for e in current.unmatched_external())
-            if ended_well and mode == "whole"
-            else (),
+            unmatched=tuple(e.serial for e in current.unmatched_external()) if ended_well else (),
         )
 
     def _open_external(self, results: tuple[StatementResult, ...], calls: Calls) -> tuple[int, ...]:

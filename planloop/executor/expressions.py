@@ -18,7 +18,7 @@ from planloop.executor.regions import (
     blocks_effect,
     blocks_look,
     end_of,
-    unprepared,
+    not_begun,
     wait_for_earlier,
 )
 from planloop.language.calls import AGAIN, says_again
@@ -169,6 +169,7 @@ class Walk(Generic[P]):
             )
             region.prepare(prepared)
             await self._wait_turn(region, prepared, site.tool, place)
+            region.begin()
             return await self._dispatcher.run(prepared)
         except (ArgumentsInvalid, CallFailed) as error:
             self.failed_scope = scope
@@ -178,11 +179,14 @@ class Walk(Generic[P]):
         call = prepared.call
         try:
             if prepared.by_place:
-                await wait_for_earlier(region, lambda found: unprepared(found, tool))
+                await wait_for_earlier(region, lambda found: not_begun(found, tool))
             if call.tool.effect is Effect.READS:
                 await wait_for_earlier(region, lambda found: blocks_look(found, call.resources))
             elif call.tool.effect.is_effect:
-                await wait_for_earlier(region, lambda found: blocks_effect(found, call))
+                one_call = region.bare and len(region.place) == 1
+                await wait_for_earlier(
+                    region, lambda found: blocks_effect(found, call, one_call=one_call)
+                )
             self._refuse_late(place, is_effect=call.tool.effect.is_effect)
         except Barred:
             self._dispatcher.skipped(prepared, "something before it went wrong")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections import Counter
+from typing import Any
 
 from planloop.environment import Environment
 from planloop.errors import SandboxLost
@@ -13,6 +15,14 @@ from planloop.plan import Statement
 from planloop.sandbox import FileStamp, Sandbox, Snapshot
 from planloop.trace.journal import Journal
 from planloop.workspace.manifest import is_litter
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moment:
+    """What everything that can be put back was like."""
+
+    files: Snapshot | None
+    world: Any
 
 
 class Files:
@@ -25,10 +35,8 @@ class Files:
         self._stamps: dict[str, FileStamp] | None = None
         self._latest: Snapshot | None = None
         self._lineage = 0
-        self._start: Snapshot | None = None
-        self._world: object = None
-        self._began = False
-        self._marks: dict[int, Snapshot] = {}
+        self._start: _Moment | None = None
+        self._marks: dict[int, _Moment] = {}
         self._losses: Counter[str] = Counter()
         self.version = 0
         """Grows with every effect and restore; equal versions mean equal files."""
@@ -36,7 +44,7 @@ class Files:
     def begin_lineage(self, number: int) -> None:
         """From here on, `go_back` means this moment."""
         self._lineage = number
-        self._start, self._world, self._began = None, None, False
+        self._start = None
 
     def begin_pass(self) -> None:
         """Forget the marks of the pass before."""
@@ -48,15 +56,10 @@ class Files:
 
     async def before_effect(self, statement: Statement) -> None:
         """Make sure that what is about to change can be put back."""
-        if not self._began:
-            self._start = await self._snapshot()
-            if self._environment.restores:
-                self._world = await self._environment.snapshot()
-            self._began = True
-        if self.sandbox and statement.index not in self._marks and not is_one_call(statement):
-            mark = await self._snapshot()
-            if mark is not None:
-                self._marks[statement.index] = mark
+        if self._start is None:
+            self._start = await self._moment()
+        if statement.index not in self._marks and not is_one_call(statement):
+            self._marks[statement.index] = await self._moment()
         if self._stamps is None and self.sandbox:
             self._stamps = await self.sandbox.scan()
 
@@ -73,16 +76,12 @@ class Files:
 
     async def undo_statement(self, statement: int) -> None:
         """Put the files back to where a half-executed statement began."""
-        await self._restore(self._marks[statement])
+        await self._put_back(self._marks[statement])
 
     async def go_back(self) -> None:
         """Put everything back to the beginning of the lineage."""
-        if not self._began:
-            return
         if self._start is not None:
-            await self._restore(self._start)
-        if self._environment.restores:
-            await self._environment.restore(self._world)
+            await self._put_back(self._start)
 
     async def recover(self, key: str, error: SandboxLost) -> Observation:
         """Bring a lost sandbox back; a second loss by an equal call is the run's end.
@@ -103,6 +102,17 @@ class Files:
             error=Failure(type="SandboxLost", message="the call ended its own sandbox"),
             notes=("sandbox lost", "the files are back at the last snapshot"),
         )
+
+    async def _moment(self) -> _Moment:
+        files = await self._snapshot()
+        world = await self._environment.snapshot() if self._environment.restores else None
+        return _Moment(files, world)
+
+    async def _put_back(self, moment: _Moment) -> None:
+        if moment.files is not None:
+            await self._restore(moment.files)
+        if self._environment.restores:
+            await self._environment.restore(moment.world)
 
     async def _snapshot(self) -> Snapshot | None:
         if self.sandbox is None:

@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 
 from planloop.plan import Place
-from planloop.tool import BoundCall, Tool
+from planloop.tool import BoundCall, Effect, Tool
 
 
 class Ordered(Protocol):
@@ -45,6 +45,8 @@ class Summary:
     """Resources of the calls with an effect."""
     unknown: bool = False
     """It has a call with an effect whose resources depend on its arguments."""
+    files: bool = False
+    """It has a call with a workspace effect."""
 
     def may_touch(self, resources: frozenset[str]) -> bool:
         """Whether a call with an effect on one of these resources may come."""
@@ -55,10 +57,11 @@ class Summary:
         """What one call of a tool may do."""
         if not tool.effect.is_effect:
             return Summary(frozenset({name}))
+        files = tool.effect is Effect.WORKSPACE
         if callable(tool.resources):
-            return Summary(frozenset({name}), unknown=True)
+            return Summary(frozenset({name}), unknown=True, files=files)
         touched, _ = tool.resources_of({})
-        return Summary(frozenset({name}), touched)
+        return Summary(frozenset({name}), touched, files=files)
 
     @staticmethod
     def union(summaries: Iterable[Summary]) -> Summary:
@@ -70,6 +73,7 @@ class Summary:
             frozenset().union(*(one.tools for one in found)),
             frozenset().union(*(one.touches for one in found)),
             any(one.unknown for one in found),
+            any(one.files for one in found),
         )
 
 
@@ -94,7 +98,7 @@ class Region:
     """A piece of a flow that holds a call, while the flow runs."""
 
     __slots__ = (
-        "_changed", "apart", "bare", "children", "index", "ok", "own", "parent", "place",
+        "_changed", "apart", "bare", "begun", "children", "index", "ok", "own", "parent", "place",
         "prepared", "settled", "summary",
     )  # fmt: skip
 
@@ -113,6 +117,8 @@ class Region:
         self.prepared: Ordered | None = None
         self.apart: frozenset[str] | None = None
         """The declared resources of its own call, if that has an effect and is prepared."""
+        self.begun = False
+        """Its own call had its turn, and what it comes to is decided."""
         self.ok: bool | None = None
         self._changed: anyio.Event | None = None
 
@@ -131,6 +137,11 @@ class Region:
             self.apart = call.resources
         self._notify()
 
+    def begin(self) -> None:
+        """Its own call has its turn now."""
+        self.begun = True
+        self._notify()
+
     def finish(self, ok: bool) -> None:
         """It is over, and so is all in it. Said more than once, the first time counts."""
         if self.ok is not None:
@@ -143,7 +154,7 @@ class Region:
         self._notify()
 
     async def changed(self) -> None:
-        """Wait until it expands, prepares its call or finishes."""
+        """Wait until it expands, prepares or begins its call, or finishes."""
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -192,13 +203,13 @@ def _earlier(region: Region) -> Iterator[Region]:
         here = above
 
 
-def unprepared(region: Region, tool: str) -> Region | None:
-    """What must still change before all calls of `tool` in a region are prepared."""
-    if region.ok is not None or region.prepared is not None or tool not in region.summary.tools:
+def not_begun(region: Region, tool: str) -> Region | None:
+    """What must still change before all calls of `tool` in a region have had their turn."""
+    if region.ok is not None or region.begun or tool not in region.summary.tools:
         return None
     if region.children is None or (region.own is not None and tool in region.own.tools):
         return region
-    return _first(region, lambda child: unprepared(child, tool))
+    return _first(region, lambda child: not_begun(child, tool))
 
 
 def blocks_look(region: Region, resources: frozenset[str]) -> Region | None:
@@ -218,8 +229,15 @@ def blocks_look(region: Region, resources: frozenset[str]) -> Region | None:
     return _pending(region)
 
 
-def blocks_effect(region: Region, call: BoundCall | None) -> Region | None:
+def blocks_effect(
+    region: Region, call: BoundCall | None, *, one_call: bool = False
+) -> Region | None:
     """What a call with an effect, or the end of the plan (None), must wait for.
+
+    Args:
+        region: an earlier one.
+        call: what waits.
+        one_call: its statement is this one call.
 
     Raises:
         Barred: something in the earlier region went wrong.
@@ -227,6 +245,10 @@ def blocks_effect(region: Region, call: BoundCall | None) -> Region | None:
     if region.ok:
         return None
     if call is None or not call.declared or not region.bare:
+        return _pending(region)
+    # A statement of several calls may be undone: nothing else may change files meanwhile (R6).
+    shared = call.tool.effect is Effect.WORKSPACE and region.summary.files
+    if shared and len(region.place) == 1 and not (one_call and region.own is not None):
         return _pending(region)
     return _blocks_apart(region, call.resources)
 

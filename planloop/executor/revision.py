@@ -27,6 +27,8 @@ class Lineage:
     """Name → serial numbers of every call that its value depends on."""
     looked_at: frozenset[int] = frozenset()
     """Serial numbers that the failed statements depend on."""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of the resources, as the last plan left them."""
 
 
 def mode_of(flow: Flow, lineage: Lineage) -> PlanMode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import anyio.to_thread
 from planloop.errors import CallFailed, PlanloopError, UserError
 from planloop.observation import Failure, Observation, Status
 from planloop.sandbox import Command, Completed, Sandbox
-from planloop.tool import BoundCall, Context
+from planloop.tool import BoundCall, Context, Effect
 from planloop.values import Value, dump
 
 _MOST_THREADS = 1_000
@@ -39,21 +40,39 @@ class Attempt:
             InfrastructureError, BudgetSpent: not the tool's doing.
         """
         started = anyio.current_time()
-        value, failure, late = None, None, False
+        value, failure, status = None, None, Status.OK
         try:
             with anyio.fail_after(self.call.tool.timeout_s):
-                value = dump(await self._invoke(threads))
+                found = await self._invoke(threads)
         except TimeoutError as error:
             late = anyio.current_time() - started >= (self.call.tool.timeout_s or float("inf"))
+            status = Status.TIMEOUT if late else Status.FAILED
             failure = _failure(error, self.call)
         except CallFailed as error:
-            failure = Failure(type=error.error, message=error.message)
+            status, failure = Status.FAILED, Failure(type=error.error, message=error.message)
         except PlanloopError:
             raise
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            status, failure = Status.KILLED, _failure(error, self.call)
+        except (Exception, SystemExit) as error:
+            status, failure = Status.FAILED, _failure(error, self.call)
+        else:
+            value, failure, status = self._kept(found)
+        return self._observation(value, failure, status, anyio.current_time() - started)
+
+    def _kept(self, found: Any) -> tuple[Value, Failure | None, Status]:
+        """A tool's result as a value. One that has no such form does not undo what was done."""
+        try:
+            return dump(found), None, Status.OK
         except Exception as error:
-            failure = _failure(error, self.call)
-        duration = anyio.current_time() - started
-        return self._observation(value, failure, late, duration)
+            lost = Failure(type=type(error).__name__, message=f"its result was lost: {error}")
+            return None, lost, Status.UNKNOWN if self._is_external else Status.FAILED
+
+    @property
+    def _is_external(self) -> bool:
+        return self.call.tool.effect is Effect.EXTERNAL
 
     async def _invoke(self, threads: anyio.CapacityLimiter) -> Any:
         tool = self.call.tool
@@ -83,24 +102,23 @@ class Attempt:
                 f"tool `{self.call.tool.name}` needs a sandbox, and this run has none",
                 hint="choose one with `sandbox=`, or leave the tool out",
             )
-        self.completed = await self.sandbox.run(command, self.on_output)
-        self.sandbox_s += self.completed.duration_s
-        if self.completed.status not in (Status.OK, Status.FAILED):
-            raise CallFailed(self.completed.status.value, _stopped_text(self.completed))
-        return self.completed
+        completed = await self.sandbox.run(command, self.on_output)
+        self.sandbox_s += completed.duration_s
+        if self.completed is None or self.completed.status in (Status.OK, Status.FAILED):
+            self.completed = completed  # one that was stopped stays: it decides how the call ended
+        if completed.status not in (Status.OK, Status.FAILED):
+            raise CallFailed(completed.status.value, _stopped_text(completed))
+        return completed
 
     def _observation(
-        self, value: Value, failure: Failure | None, late: bool, duration: float
+        self, value: Value, failure: Failure | None, status: Status, duration: float
     ) -> Observation:
-        status = Status.OK if failure is None else Status.FAILED
-        if late:
-            status = Status.TIMEOUT
         completed = self.completed
         # A tool that swallows the error of a killed command must not turn it into a success.
         if completed is not None and completed.status not in (Status.OK, Status.FAILED):
             status = completed.status
             failure = failure or Failure(type=status.value, message=_stopped_text(completed))
-        if self.call.tool.effect.value == "external" and status not in (Status.OK, Status.FAILED):
+        if self._is_external and status not in (Status.OK, Status.FAILED):
             status = Status.UNKNOWN
         return Observation(
             status=status,
@@ -119,7 +137,13 @@ def thread_limiter() -> anyio.CapacityLimiter:
     return anyio.CapacityLimiter(_MOST_THREADS)
 
 
-def _failure(error: Exception, call: BoundCall) -> Failure:
+def _is_cancelled() -> bool:
+    """Whether it is this call that is cancelled, and not something that its tool waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failure(error: BaseException, call: BoundCall) -> Failure:
     message, limit = str(error), call.tool.timeout_s
     if isinstance(error, TimeoutError) and not message and limit is not None:
         message = f"`{call.tool.name}` took longer than {limit:g} s"

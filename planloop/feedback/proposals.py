@@ -29,20 +29,24 @@ class Proposals:
         self._journal = journal
         self._decided = decided
         self._files = files
+        self._pinned: dict[Check, PinnedCheck] = {}
 
     async def pin(self, arguments: dict[str, Value]) -> PinnedCheck:
-        """Pin one.
+        """Pin one; one that is pinned already stays as it is, so that a whole may come again.
 
         Raises:
             CallFailed: the user decided already, work has begun, or it is no check.
         """
         if self._decided:
             raise CallFailed("CheckRefused", "the task names its own checks; they decide")
+        check = _check(arguments)
+        if check in self._pinned:
+            return self._pinned[check]
         if self._ledger.has_effects:
             raise CallFailed("CheckRefused", "work has begun; checks are proposed before it")
         if not self._files:
             raise CallFailed("CheckRefused", "this run has no files that a check could look at")
-        pinned = await self._checks.pin_proposed(_check(arguments))
+        pinned = self._pinned[check] = await self._checks.pin_proposed(check)
         self._journal.emit(ChecksPinned(labels=(pinned.check.label,), proposed=True))
         return pinned
 

@@ -229,6 +229,9 @@ class _Pump:
             threading.Event().wait(_LOOK_S)
             found = self._inspected()
         never_ran = found["ExitCode"] in (126, 127) and not found["Pid"]
+        # The engine may say that it is over before its reason has arrived.
+        if never_ran and not self._first_words and select.select([self._socket], [], [], 2.0)[0]:
+            self._carry_frame()
         words = self._refusal() if never_ran else f"exited {int(found['ExitCode']) << 8} 1"
         os.write(self._status, words.encode())
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
-from console import Ran, Shell, copy_task, only_run
+from console import Finished, Shell, copy_task
 
 
 @pytest.fixture
@@ -19,19 +18,6 @@ def shell(tmp_path: Path) -> Shell:
 def fix(shell: Shell) -> Path:
     """A small package with two bugs, and a replay that finds them one after the other."""
     return copy_task(shell, "fix")
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A run of `fix` that is over. Nothing may change its folder."""
-
-    shell: Shell
-    folder: Path
-    ran: Ran
-
-    @property
-    def run_id(self) -> str:
-        return only_run(self.folder).name
 
 
 @pytest.fixture(scope="session")

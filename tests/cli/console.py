@@ -206,3 +206,16 @@ def script(folder: Path, *plans: str, front: str = "") -> Path:
     rows = [{"planloop_replay": 1, "name": "scripted"}, *replies]
     (folder / "replay.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run of `fix` that is over. Nothing may change its folder."""
+
+    shell: Shell
+    folder: Path
+    ran: Ran
+
+    @property
+    def run_id(self) -> str:
+        return only_run(self.folder).name

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Finished
-from console import SCRIPT, Shell, only_run, script
+from console import SCRIPT, Finished, Shell, only_run, script
 
 ESCAPE = "\x1b"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Finished
-from console import Shell, only_run, script
+from console import Finished, Shell, only_run, script
 
 
 def test_show_prints_rounds_plans_calls_feedback_checks_and_verdict(
