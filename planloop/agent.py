@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -85,21 +88,22 @@ class Agent(Generic[Deps, Output]):
         self._budget = budget
         self._session: Session | None = None
         self._task: Task | None = None
+        self._busy = threading.Lock()
         self.result: Result | None = None
-        """How the last run ended."""
+        """How the last run ended; None while one goes on, or if it came to no end of its own."""
 
     async def run(self, task: str | Task) -> Result:
         """Run a task to its end.
 
         Raises:
-            UserError: something the caller can fix.
+            UserError: something the caller can fix; one agent does one run at a time.
             InfrastructureError: the world failed before the run had begun.
         """
         return await self._run(task, ())
 
     def run_sync(self, task: str | Task) -> Result:
         """`run`, from code that is not async; works inside a running event loop too."""
-        return _in_own_loop(lambda: self.run(task))
+        return _in_own_loop(lambda: self.run(task), self.cancel)
 
     async def stream(self, task: str | Task) -> AsyncIterator[Event]:
         """Run a task, yielding its events as they happen. `result` holds the result afterwards.
@@ -143,10 +147,11 @@ class Agent(Generic[Deps, Output]):
             raise UserError("there is no run to follow up", hint="call `run` first")
         pinned = _checks([check for check in checks if not _is_function(check)])
         task = dataclasses.replace(self._task, text=text, checks=pinned)
-        self.result = await self._session.run(
-            task, budget or self._limits(task), said=text, checks=_functions(checks)
-        )
-        return self.result
+        with self._alone():
+            self.result = await self._session.run(
+                task, budget or self._limits(task), said=text, checks=_functions(checks)
+            )
+            return self.result
 
     def follow_up_sync(
         self,
@@ -156,7 +161,8 @@ class Agent(Generic[Deps, Output]):
         budget: Budget | None = None,
     ) -> Result:
         """`follow_up`, from code that is not async."""
-        return _in_own_loop(lambda: self.follow_up(text, checks=checks, budget=budget))
+        follow_up = functools.partial(self.follow_up, text, checks=checks, budget=budget)
+        return _in_own_loop(follow_up, self.cancel)
 
     def cancel(self) -> None:
         """Interrupt the run that goes on now, from any thread; its result says `interrupted`."""
@@ -181,13 +187,28 @@ class Agent(Generic[Deps, Output]):
     async def _run(
         self, task: str | Task, listeners: tuple[Callable[[Event], None], ...]
     ) -> Result:
-        self.close()
-        self._task = self._whole(task)
-        self._session = self._open(self._task)
-        self.result = await self._session.run(
-            self._task, self._limits(self._task), listeners=listeners
-        )
-        return self.result
+        with self._alone():
+            self.close()
+            self._task = self._whole(task)
+            self._session = self._open(self._task)
+            self.result = await self._session.run(
+                self._task, self._limits(self._task), listeners=listeners
+            )
+            return self.result
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A second run at once would take the first one's files from under it."""
+        if not self._busy.acquire(blocking=False):
+            raise UserError(
+                "this agent is running already",
+                hint="make an agent for each run that goes on at the same time",
+            )
+        try:
+            self.result = None
+            yield
+        finally:
+            self._busy.release()
 
     def _whole(self, task: str | Task) -> Task:
         task = Task(text=task) if isinstance(task, str) else task
@@ -217,14 +238,24 @@ def _checks(found: Sequence[object]) -> tuple[Check, ...]:
     return tuple(RunCheck(run=one) if isinstance(one, str) else cast(Check, one) for one in found)
 
 
-def _in_own_loop(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run a coroutine to its end: in this thread, or in another if this one has a loop already."""
+def _in_own_loop(start: Callable[[], Coroutine[Any, Any, _T]], stop: Callable[[], None]) -> _T:
+    """Run a coroutine to its end: in this thread, or in another if this one has a loop already.
+
+    Args:
+        start: makes the coroutine.
+        stop: ends it early, called when this thread is interrupted while it waits.
+    """
     import asyncio
 
     if not _in_a_loop():
         return asyncio.run(start())
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(start())).result()
+        running = pool.submit(lambda: asyncio.run(start()))
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            stop()
+            raise
 
 
 def _in_a_loop() -> bool:

@@ -156,4 +156,4 @@ class Account:
 
 def _within(limit: str, allowed: float | None, spent: float, more: float) -> None:
     if more > 0 and allowed is not None and spent + more > allowed:
-        raise BudgetSpent(limit, allowed, spent)
+        raise BudgetSpent(limit, allowed, spent, more)

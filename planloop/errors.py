@@ -110,10 +110,16 @@ class NoPlan(PlanloopError):
 
 
 class BudgetSpent(PlanloopError):
-    """A limit would be passed. `limit` names it; amounts are in its own unit."""
+    """A limit would be passed. `limit` names it; amounts are in its own unit.
 
-    def __init__(self, limit: str, allowed: float, spent: float) -> None:
-        super().__init__(f"{limit} spent: {spent:g} of {allowed:g}")
+    `needed` is what the next step could have used; 0 if the limit is passed without it.
+    """
+
+    def __init__(self, limit: str, allowed: float, spent: float, needed: float = 0) -> None:
+        text = f"{limit} spent: {spent:g} of {allowed:g}"
+        if needed and spent < allowed:
+            text += f", and the next step could need {needed:g}"
+        super().__init__(text)
         self.limit = limit
         self.allowed = allowed
         self.spent = spent

@@ -46,11 +46,6 @@ class Entry:
         return self.observation is not None and self.observation.ok and not self.void
 
     @property
-    def failed(self) -> bool:
-        """Its tool raised, which promises that nothing was done (L5)."""
-        return self.observation is not None and self.observation.status is Status.FAILED
-
-    @property
     def unknown(self) -> bool:
         """An external call that may or may not have been done (L5)."""
         if self.effect is not Effect.EXTERNAL:
@@ -66,6 +61,7 @@ class Ledger:
         self._external: dict[str, list[int]] = defaultdict(list)
         self._lineages: dict[int, list[int]] = defaultdict(list)
         self._last_external = 0
+        self._wanted: dict[str, set[tuple[int, Place]]] = defaultdict(set)
 
     def __len__(self) -> int:
         """How many calls there were."""
@@ -111,6 +107,22 @@ class Ledger:
         for serial in serials:
             if not self._entries[serial].settled:
                 self._change(serial, settled=True)
+
+    def want(self, key: str, round: int, place: Place) -> None:
+        """A plan asks for an external call; it is wanted until it is served or one succeeds."""
+        self._wanted[key].add((round, place))
+
+    def served(self, key: str, round: int, place: Place) -> None:
+        """A call that was wanted here was done before."""
+        self._wanted[key].discard((round, place))
+
+    def granted(self, key: str) -> None:
+        """A call has succeeded: the first one in each round that wanted it."""
+        self._wanted[key] -= set(dict(sorted(self._wanted[key], reverse=True)).items())
+
+    def wanted_before(self, key: str, done: Entry) -> bool:
+        """Whether the plan that did a call asked above it for one that has not succeeded."""
+        return any(round == done.round and place < done.place for round, place in self._wanted[key])
 
     def reopen(self, lineage: int) -> None:
         """A whole again opens all entries of its lineage anew (L2)."""
@@ -216,7 +228,6 @@ class Pass:
             key=lambda entry: (entry.round, entry.place),
         )
         self._unknown = [entry for entry in ours if entry.unknown and not entry.settled]
-        self._failed = [entry for entry in ours if entry.failed]
 
     def takes_turns(self, call: BoundCall) -> bool:
         """Whether it hangs on earlier calls of its tool what this call comes to (L2, L3)."""
@@ -287,19 +298,11 @@ class Pass:
         for entry in self._open:
             if entry.effect is not Effect.EXTERNAL or entry.tool != call.tool.name:
                 continue
-            if not self._failed_before(call, entry):
+            # Calls on disjoint resources run at once: the plan that did this one may have asked for
+            # that one above it, and failed or skipped it. The same text again comes to it first.
+            if not self._ledger.wanted_before(call.key, entry):
                 return Diverge(entry, "that call is done, and this plan has not repeated it")
         return None if call.again else self._repetition(call)
-
-    def _failed_before(self, call: BoundCall, done: Entry) -> bool:
-        """Whether the plan that did `done` failed at an equal call above it in its text.
-
-        Calls on disjoint resources ran at once then; the same text again comes to this one first.
-        """
-        return any(
-            failed.key == call.key and failed.round == done.round and failed.place < done.place
-            for failed in self._failed
-        )
 
     def _repetition(self, call: BoundCall) -> Diverge | None:
         """An equal call that an earlier plan settled (L4). Entries of this pass are not settled."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from planloop.errors import BudgetSpent, NoPlan
-from planloop.feedback.progress import stuck
 from planloop.plan import Plan
 from planloop.state import Execution, Feedback, Rejected, RunStatus, State, Verdict
 from planloop.values import Value
@@ -93,9 +92,8 @@ def stop(state: State) -> End | None:
     if feedback.verdict is not None and not feedback.failed and (execution.done or verdict.passed):
         status, reason = _ending(verdict)
         return End(status=status, reason=reason, output=execution.output, verdict=verdict)
-    why = stuck(state.rounds)
-    if why and stuck(state.rounds[:-1]):
-        return End(status=RunStatus.STUCK, reason=why, verdict=verdict)
+    if feedback.stuck and len(state.rounds) > 1 and state.rounds[-2].feedback.stuck:
+        return End(status=RunStatus.STUCK, reason=feedback.stuck, verdict=verdict)
     return None
 
 

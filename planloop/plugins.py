@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from planloop.environment import Environment
@@ -49,13 +51,23 @@ def resolve_environment(name: str, base: Path) -> Environment:
     """
     found = _resolve(name, base, "planloop.environments", "environment")
     if inspect.isclass(found) and issubclass(found, Environment):
-        return found()
+        return _made(found, name)
     if isinstance(found, Environment):
         return found
     raise UserError(
         f"environment `{name}` is no class derived from `planloop.Environment`",
         hint="`from planloop import Environment` and derive from it",
     )
+
+
+def _made(found: type[Environment], name: str) -> Environment:
+    try:
+        return found()
+    except Exception as error:
+        raise UserError(
+            f"environment `{name}` cannot be made: {type(error).__name__}: {error}",
+            hint="it is called without arguments: give each a default",
+        ) from None
 
 
 def _resolve(name: str, base: Path, group: str, what: str) -> Any:
@@ -86,27 +98,42 @@ def _load(point: EntryPoint, what: str) -> Any:
 def _module(place: str, what: str, name: str) -> Any:
     try:
         return importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"{what} `{name}`: module `{place}` cannot be imported: {error}",
             hint="is it installed in this environment?",
         ) from None
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Runs the very text that the user agreed to.
+
+    A compiled file that came beside it is not read, and none is written into the user's folder.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _module_at(path: Path, what: str, name: str) -> Any:
     if not path.is_file():
         raise UserError(f"{what} `{name}`: there is no file `{path}`")
     label = f"_planloop_{what}_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(label, path)
+    loader = _FromSource(label, str(path))
+    spec = importlib.util.spec_from_file_location(label, path, loader=loader)
     if spec is None or spec.loader is None:
         raise UserError(f"{what} `{name}`: `{path}` is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[label] = module  # typing.get_type_hints looks a tool's module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[label]
-        raise UserError(f"{what} `{name}`: `{path}` fails to load: {error}") from None
+        raise UserError(
+            f"{what} `{name}`: `{path}` fails to load: {type(error).__name__}: {error}",
+            hint=f"`python {path.name}` shows where",
+        ) from None
     return module
 
 
@@ -114,7 +141,11 @@ def _attribute(module: Any, attribute: str, what: str, name: str) -> Any:
     if attribute:
         if hasattr(module, attribute):
             return getattr(module, attribute)
-        raise UserError(f"{what} `{name}`: the module has no `{attribute}`")
+        near = difflib.get_close_matches(attribute, vars(module), n=1)
+        raise UserError(
+            f"{what} `{name}`: the module has no `{attribute}`",
+            hint=f"did you mean `{near[0]}`?" if near else "name a class or function that it defines",
+        )
     own = [
         found
         for found in vars(module).values()

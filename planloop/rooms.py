@@ -194,7 +194,7 @@ def _assemble(
         setup.model, dict(tools), history, prompt.tools, account=account, journal=journal
     )
     if said is not None:
-        planner.hear(said)
+        planner.hear(said, [check.label for check in task.checks])
     proposals = Proposals(
         checks, memory.ledger, journal, decided=decided, files=files.sandbox is not None
     )

@@ -26,7 +26,8 @@ from planloop.values import dump
 from planloop.workspace import collect_outputs, save_changes
 
 _CLEAN_UP_S = 30.0
-"""Seconds that the end of a run may take, cancelled or not."""
+"""Seconds that the end of an interrupted run may take."""
+_ENDED_WELL = (RunStatus.SUCCESS, RunStatus.ANSWERED)
 
 
 class Session:
@@ -38,6 +39,7 @@ class Session:
         self._scope: anyio.CancelScope | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._told_differences = 0
+        self._cancelled = False
         self.last_run: str | None = None
         self.folder: Path | None = None
         """Where the last run's trace and changes lie; None if they are in memory."""
@@ -59,6 +61,7 @@ class Session:
             UserError: something the caller can fix.
             InfrastructureError: the world failed before the run had begun.
         """
+        self._cancelled = False
         _refuse_unknown_price(self._setup, budget)
         run_id = new_run_id()
         if said is None:
@@ -96,6 +99,7 @@ class Session:
 
         May be called from any thread, and when nothing runs.
         """
+        self._cancelled = True
         scope, loop = self._scope, self._event_loop
         if scope is not None and loop is not None:
             loop.call_soon_threadsafe(scope.cancel)
@@ -127,6 +131,8 @@ class Session:
         self._event_loop = asyncio.get_running_loop()
         try:
             with anyio.CancelScope() as self._scope:
+                if self._cancelled:  # while the rooms were opened
+                    self._scope.cancel()
                 end = await _within_wall_time(rooms)
         except InfrastructureError as error:
             end = End(status=RunStatus.ERROR, reason=_with_hint(error))
@@ -141,7 +147,7 @@ class Session:
             raise
         finally:
             self._scope = None
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEAN_UP_S):
+            with anyio.CancelScope(shield=True):
                 result = await self._finish(rooms, task, journal, run_id, end)
         return result
 
@@ -149,7 +155,13 @@ class Session:
         self, rooms: Rooms, task: Task, journal: Journal, run_id: str, end: End
     ) -> Result:
         """Save what the run changed and said, and write its last event."""
-        diff, changed = await self._saved_files(task, journal)
+        diff, changed = "", tuple[str, ...]()
+        in_time = _CLEAN_UP_S if end.status is RunStatus.INTERRUPTED else None
+        try:
+            with anyio.fail_after(in_time):
+                diff, changed = await self._save_files(task, journal)
+        except (InfrastructureError, OSError) as error:  # also when the time was too short
+            end = _without_files(end, error)
         self._tell_differences(journal)
         self._remember(rooms, run_id)
         usage = rooms.account.usage
@@ -166,7 +178,7 @@ class Session:
             ),
             sync=True,
         )
-        ended_well = end.status in (RunStatus.SUCCESS, RunStatus.ANSWERED)
+        ended_well = end.status in _ENDED_WELL
         convert = self._setup.output_type.convert if ended_well else lambda output: output
         return Result(
             status=end.status,
@@ -178,13 +190,6 @@ class Session:
             reason=end.reason,
             changed_files=changed,
         )
-
-    async def _saved_files(self, task: Task, journal: Journal) -> tuple[str, tuple[str, ...]]:
-        try:
-            return await self._save_files(task, journal)
-        except InfrastructureError as error:  # the run's end is known; its files are not
-            journal.emit(Warned(text=f"the files of the run could not be saved: {error.message}"))
-            return "", ()
 
     async def _save_files(self, task: Task, journal: Journal) -> tuple[str, tuple[str, ...]]:
         bench = self._memory.bench
@@ -248,6 +253,14 @@ def _refuse_unknown_price(setup: Setup, budget: Budget) -> None:
             "unknown",
             hint="give its price in your configuration, or limit `tokens` or `rounds` instead",
         )
+
+
+def _without_files(end: End, error: Exception) -> End:
+    """A run whose files are lost did not end well, whatever its checks had seen."""
+    lost = f"the files of the run could not be saved: {error or 'it took too long'}"
+    if end.status in _ENDED_WELL:
+        return dataclasses.replace(end, status=RunStatus.ERROR, reason=lost)
+    return dataclasses.replace(end, reason=f"{end.reason}; {lost}")
 
 
 def _with_hint(error: InfrastructureError) -> str:

@@ -191,6 +191,8 @@ class Feedback:
     """Holds a failure: the lineage goes on."""
     verdict: Verdict | None = None
     """None when the checks did not run."""
+    stuck: str | None = None
+    """Why the run gets nowhere, if that is so."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

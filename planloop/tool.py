@@ -261,6 +261,8 @@ def _unwrap(value: Value) -> Any:
         return value.object
     if isinstance(value, list):
         return [_unwrap(item) for item in value]
+    if isinstance(value, dict):
+        return Record((key, _unwrap(item)) for key, item in value.items())
     return value
 
 
@@ -408,7 +410,8 @@ def tool_table(tools: Iterable[Tool], reserved: frozenset[str]) -> dict[str, Too
     for found in tools:
         if found.name in seen:
             raise UserError(
-                f"two tools are called `{found.name}`", hint="give one of them another `name=`"
+                f"two tools are called `{found.name}`",
+                hint="leave one out (the environment brings its own), or give one another `name=`",
             )
         seen[found.name] = found
     table = {spelled: seen[name] for spelled, name in identifiers(seen).items()}

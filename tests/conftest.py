@@ -72,7 +72,7 @@ def _report_error(session: pytest.Session, text: str) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say what cannot be tested here, before and not only after."""
+    """Say what cannot be tested here, and what to do; the skips themselves are short."""
     why = os.environ.get(_NO_ENGINE)
     return [f"tests marked `docker` are skipped: {why}"] if why else []
 
@@ -111,8 +111,8 @@ def _engine_where_marked(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def docker_engine() -> None:
     """A Docker engine that answers and has the default image; skips only where none may be had."""
-    if why := os.environ.get(_NO_ENGINE):
-        pytest.skip(why)
+    if os.environ.get(_NO_ENGINE):
+        pytest.skip("no Docker engine")
     ran = subprocess.run(
         [ROOT / "scripts" / "engine"], env=_ENVIRONMENT, capture_output=True, text=True
     )

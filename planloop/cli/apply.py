@@ -71,12 +71,18 @@ def _preview(changes: tuple[Change, ...], folder: Path) -> Iterator[Line]:
     from planloop.workspace import runs_by_itself
 
     yield line(f"in {folder}:")
-    yield from (line(f"  {one.kind:<8} {one.path}") for one in changes if not _runs(one))
+    yield from (line(_named(one)) for one in changes if not _runs(one))
     alone = [one for one in changes if _runs(one)]
     if alone:
         yield line(("these run by themselves, without anybody naming them:", "warn"))
     for one in alone:
-        yield line((f"  {one.kind:<8} {one.path}", "warn"), f"  {runs_by_itself(one.path)}")
+        yield line((_named(one), "warn"), f"  {runs_by_itself(one.path)}")
+
+
+def _named(change: Change) -> str:
+    from planloop.text import one_line
+
+    return f"  {change.kind:<8} {one_line(change.path, 400)}"
 
 
 def _runs(change: Change) -> bool:

@@ -11,6 +11,7 @@ from planloop.cli.lines import (
     duration,
     joined,
     last_lines,
+    limits_text,
     line,
     money,
     quoted,
@@ -39,7 +40,8 @@ def heading(view: RunView, why: str = "") -> list[Line]:
         lines.append(line("  sandbox    ", ("NONE: unsafe-local, on the bare host", "bad")))
     else:
         lines.append(_fact("sandbox", sandbox))
-    lines += [_fact("unenforced", one) for one in view.unenforced]
+    if view.unenforced:
+        lines.append(_fact("unenforced", limits_text(view.unenforced)))
     if left_out := [one for one in view.left_out if not one.startswith(".planloop")]:
         lines.append(_fact("left out", _some(left_out)))
     lines += [_fact("check", one_line(pinned.label)) for pinned in view.checks]

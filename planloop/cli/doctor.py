@@ -128,7 +128,8 @@ def _trace_folder() -> Finding:
 
     here = current_folder()
     if os.access(here, os.W_OK):
-        return Finding(name="traces", works=True, needed=True, why=f"go to {here / '.planloop'}")
+        why = f"are kept in `.planloop` beside each task; here {here / '.planloop'}"
+        return Finding(name="traces", works=True, needed=True, why=why)
     return Finding(
         name="traces",
         works=False,
@@ -139,7 +140,7 @@ def _trace_folder() -> Finding:
 
 
 def _tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
-    from planloop.cli.lines import line
+    from planloop.cli.lines import limits_text, line
 
     if as_json:
         terminal.out_raw(json.dumps(dataclasses.asdict(finding)) + "\n")
@@ -147,7 +148,7 @@ def _tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
     style: Style = "good" if finding.works else "bad" if finding.needed else "warn"
     word = "ok" if finding.works else "no"
     terminal.out(line((f"{word:<4}", style), (f"{finding.name:<20}", "bold"), finding.why))
-    for limit in finding.unenforced:
-        terminal.out(line(("    not enforced here: ", "warn"), limit))
+    if finding.unenforced:
+        terminal.out(line(("    not enforced here: ", "warn"), limits_text(finding.unenforced)))
     if finding.fix and not finding.works:
         terminal.out(line(("    fix: ", "hint"), finding.fix))

@@ -31,9 +31,10 @@ def verb(ctx: click.Context, /, word: str | None) -> int:
         return 0
     group = ctx.parent.command
     assert isinstance(group, click.Group)
-    name, command, _ = group.resolve_command(ctx.parent, [word])
-    assert command is not None
-    with click.Context(command, info_name=name, parent=ctx.parent) as inner:
+    command = group.get_command(ctx.parent, word)
+    if command is None:
+        raise click.UsageError(f"there is no topic or command `{word[:60]}`", ctx.parent)
+    with click.Context(command, info_name=word, parent=ctx.parent) as inner:
         terminal.out_raw(command.get_help(inner) + "\n")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from planloop.text import sanitise
@@ -48,6 +49,11 @@ def joined(parts: list[str], separator: str = " · ") -> str:
 def counted(count: int, thing: str, things: str | None = None) -> str:
     """A number and its noun: `1 call`, `2 calls`."""
     return f"{count} {thing if count == 1 else things or thing + 's'}"
+
+
+def limits_text(unenforced: Sequence[str]) -> str:
+    """Limits that a sandbox does not enforce, in one line."""
+    return "; ".join(one.partition(": not enforced by ")[0] for one in unenforced)
 
 
 def duration(seconds: float) -> str:

@@ -1,9 +1,10 @@
-"""`planloop list`: the runs of a folder, newest first."""
+"""`planloop list`: the runs of a folder and those below it, newest first."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import click
@@ -32,7 +33,7 @@ class Entry:
     "list",
     cls=Verb,
     examples=(
-        ("planloop list", "the runs of this folder, newest first"),
+        ("planloop list", "the runs of this folder and those below it"),
         ("planloop list --json | jq -r .run_id", "one object a line"),
     ),
 )
@@ -40,19 +41,23 @@ class Entry:
 @shared_options
 @click.pass_obj
 def verb(terminal: Terminal, /, as_json: bool) -> int:
-    """List the runs of this folder, newest first."""
+    """List the runs of this folder and those below it, newest first.
+
+    A run is kept in the folder of its task.
+    """
     from planloop.cli.lines import line
     from planloop.cli.runs import current_folder
     from planloop.trace.store import RunStore
 
-    entries = [_entry(folder) for folder in reversed(RunStore(current_folder()).folders())]
+    here = current_folder()
+    entries = [_entry(folder) for folder in reversed(RunStore(here).folders_below())]
     if as_json:
         for entry in entries:
             terminal.out_raw(json.dumps(dataclasses.asdict(entry)) + "\n")
     elif entries:
-        terminal.out(*(line(_row(entry)) for entry in entries))
+        terminal.out(*(line(_row(entry, here.resolve())) for entry in entries))
     else:
-        terminal.say(line("no runs in this folder"))
+        terminal.say(line("no runs in this folder or below"))
     return 0
 
 
@@ -79,7 +84,7 @@ def _entry(folder: Path) -> Entry:
     )
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: Entry, here: Path) -> str:
     from datetime import datetime
 
     from planloop.cli.lines import counted, joined, money
@@ -87,5 +92,7 @@ def _row(entry: Entry) -> str:
 
     when = datetime.fromtimestamp(entry.at).strftime("%Y-%m-%d %H:%M") if entry.at else ""
     used = f"{counted(entry.rounds, 'round')}, {counted(entry.calls, 'call')}"
-    facts = joined([one_line(entry.task, 40), used, money(entry.cost_usd)])
+    worked_on = Path(entry.folder).parents[2]
+    place = "" if worked_on == here else f"in {one_line(os.path.relpath(worked_on, here), 60)}"
+    facts = joined([one_line(entry.task, 40), used, money(entry.cost_usd), place])
     return f"{entry.run_id}  {when:<16}  {entry.status:<11}  {facts}"

@@ -87,7 +87,18 @@ def _load(wish: Wish, user: UserConfig) -> LoadedTask:
     if wish.target == ("-",):
         text = sys.stdin.read() if sys.stdin is not None else ""
         return task_from_text(text, cwd, budget=own)
+    _refuse_several(wish.target, cwd)
     return task_from_argument(" ".join(wish.target), cwd=cwd, budget=own)
+
+
+def _refuse_several(words: tuple[str, ...], cwd: Path) -> None:
+    """A file and more words are a slip, not a text to pay a model for."""
+    first, *others = words
+    if others and (first.endswith(".md") or (cwd / first).is_file()):
+        raise UserError(
+            f"`{first}` names a file, and `{others[0]}` follows it",
+            hint="run one task at a time; a text that begins like this stands in quotes",
+        )
 
 
 def _agree(loaded: LoadedTask, wish: Wish, terminal: Terminal) -> None:
@@ -142,11 +153,21 @@ def _model(
     if settled.value is None:
         terminal.note("looking for a model")
     base = None if settled.by_user else loaded.task.folder
-    resolved = _resolved(settled.value, wish, user, base)
+    try:
+        resolved = _resolved(settled.value, wish, user, base)
+    except UserError as error:
+        raise _placed(error, settled.source if settled.value else "") from None
     if settled.value is None:
         return resolved, resolved.why
     verb = "by" if settled.source.startswith(("--", "PLANLOOP")) else "in"
     return resolved, f"named {verb} {settled.source}"
+
+
+def _placed(error: UserError, source: str) -> UserError:
+    """The error with what named the model, where it says no place of its own."""
+    if error.where or not source:
+        return error
+    return UserError(error.what, where=source, hint=error.hint)
 
 
 def user_model() -> Resolved:

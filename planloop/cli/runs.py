@@ -22,6 +22,12 @@ def folder_of(run_dir: Path) -> Path:
             f"`{run_dir}` does not lie in the `.planloop/runs` of a folder",
             hint="move it back to where the run was made",
         )
+    for place in (run_dir, runs, runs.parent):
+        if place.is_symlink():
+            raise UserError(
+                f"`{place}` is a link: the run belongs to another folder",
+                hint="go to the folder that it was made in",
+            )
     return runs.parent.parent
 
 

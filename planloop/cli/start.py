@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from planloop.cli.root import root
+from planloop.cli.root import VERBS, root
 from planloop.cli.terminal import Terminal
 
 
@@ -20,7 +20,7 @@ def start(arguments: Sequence[str]) -> int:
         terminal.clear_note()
         return _checked(terminal, code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        _show_usage_error(terminal, error)
+        _show_usage_error(terminal, error, arguments)
         return 2
     except (KeyboardInterrupt, click.Abort):
         from planloop.cli.lines import line
@@ -54,12 +54,15 @@ def _checked(terminal: Terminal, code: int) -> int:
     return code or 3
 
 
-def _show_usage_error(terminal: Terminal, error: click.ClickException) -> None:
+def _show_usage_error(
+    terminal: Terminal, error: click.ClickException, arguments: Sequence[str]
+) -> None:
     from planloop.cli.failing import error_lines
     from planloop.errors import UserError
 
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "planloop"
+    verb = " ".join(word for word in arguments[:1] if word in VERBS)
+    path = context.command_path if context else f"planloop {verb}".rstrip()
     near = _near(error)
     hint = f"did you mean {near}? " if near else ""
     shown = UserError(_what(error), hint=f"{hint}`{path} --help` shows what there is")
@@ -70,6 +73,8 @@ def _what(error: click.ClickException) -> str:
     match error:
         case click.NoSuchOption(option_name=name):
             return f"there is no option `{name}`"
+        case click.BadOptionUsage(option_name=name) if "requires" in error.message:
+            return f"`{name}` needs a value"
         case click.MissingParameter(param=parameter) if parameter is not None:
             return f"{_named(parameter)} is missing"
         case click.BadParameter(param=parameter) if parameter is not None:

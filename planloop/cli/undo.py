@@ -24,6 +24,7 @@ def verb(terminal: Terminal, /, run: str) -> int:
     """
     from planloop.cli.lines import line
     from planloop.cli.runs import current_folder, folder_of
+    from planloop.text import one_line
     from planloop.trace.store import find_run
     from planloop.workspace import undo_changes
 
@@ -34,6 +35,6 @@ def verb(terminal: Terminal, /, run: str) -> int:
         terminal.say(line("there was nothing left to take back"))
         return 0
     terminal.say(line(("undone", "good"), f" · in {folder}:"))
-    terminal.say(*(line(f"  restored {path}") for path in done.restored))
-    terminal.say(*(line(f"  removed  {path}") for path in done.removed))
+    terminal.say(*(line(f"  restored {one_line(path, 400)}") for path in done.restored))
+    terminal.say(*(line(f"  removed  {one_line(path, 400)}") for path in done.removed))
     return 0

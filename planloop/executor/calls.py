@@ -10,17 +10,17 @@ from typing import Any
 
 import anyio
 
-from planloop.budget import Account, Usage
+from planloop.budget import Account, Reservation, Usage
 from planloop.errors import CallDiverged, CallFailed, SandboxLost
 from planloop.events import CallEnded, CallServed, CallStarted, OutputSeen, StatementEnded
 from planloop.executor.files import Files
-from planloop.executor.running import Attempt
+from planloop.executor.running import Attempt, Names
 from planloop.ledger import Diverge, Entry, GoBack, Ledger, Pass, Run, Serve
 from planloop.observation import Failure, Observation, Status
 from planloop.plan import CallSite, Place, Statement
 from planloop.state import CallResult, PinnedCheck, StatementResult
 from planloop.text import bounded_repr
-from planloop.tool import BoundCall, Effect, Tool
+from planloop.tool import ArgumentsInvalid, BoundCall, Effect, Tool
 from planloop.trace.journal import Journal
 from planloop.values import Value, digest, fresh
 
@@ -100,7 +100,14 @@ class Calls:
         again: bool,
     ) -> PreparedCall:
         """Bind a call's arguments. Raises `ArgumentsInvalid`."""
-        call = self._shared.tools[site.tool].bind(args, kwargs, again=again)
+        try:
+            call = self._shared.tools[site.tool].bind(args, kwargs, again=again)
+        except ArgumentsInvalid:
+            raise
+        except Exception as error:  # of the tool's own validators, or its function of resources
+            raise ArgumentsInvalid(f"{site.tool}(): {type(error).__name__}: {error}") from error
+        if call.tool.effect is Effect.EXTERNAL:
+            self._shared.ledger.want(call.key, self.round, place)
         return PreparedCall(
             call=call,
             site=site,
@@ -153,6 +160,7 @@ class Calls:
         assert observation is not None  # only finished entries are served
         if call.tool.effect.is_effect:
             self._pass.effected(call)
+        self._shared.ledger.served(call.key, self.round, prepared.place)
         self.serials[prepared.statement.index].add(entry.serial)
         self._shared.journal.emit(
             CallServed(
@@ -183,11 +191,7 @@ class Calls:
     async def _run(self, prepared: PreparedCall, idempotency_key: str) -> Value:
         shared, call = self._shared, prepared.call
         try:
-            reservation = shared.account.reserve(calls=1)
-            if call.tool.effect is Effect.WORKSPACE:
-                index = prepared.statement.index
-                self.versions_before.setdefault(index, self._pass.versions)
-                await shared.files.before_effect(prepared.statement)
+            reservation = await self._reserve(prepared)
         except Exception as error:
             return await self._end(error)
         entry = self._enter(prepared, idempotency_key)
@@ -209,7 +213,21 @@ class Calls:
             raise CallFailed(
                 failure.type if failure else "Failed", failure.message if failure else ""
             )
+        shared.ledger.granted(call.key)
         return fresh(observation.value)
+
+    async def _reserve(self, prepared: PreparedCall) -> Reservation:
+        """Hold one call of the budget, and see to it that what it does can be undone."""
+        reservation = self._shared.account.reserve(calls=1)
+        if prepared.call.tool.effect is Effect.WORKSPACE:
+            index = prepared.statement.index
+            self.versions_before.setdefault(index, self._pass.versions)
+            try:
+                await self._shared.files.before_effect(prepared.statement)
+            except BaseException:
+                self._shared.account.release(reservation)
+                raise
+        return reservation
 
     def _effected(self, call: BoundCall) -> None:
         if call.tool.effect.is_effect:
@@ -263,7 +281,7 @@ class Calls:
             deps=self._shared.deps,
             sandbox=self._shared.files.sandbox,
             idempotency_key=entry.idempotency_key,
-            names=self._names,
+            names=Names(self._names),
             on_output=on_output,
         )
 
@@ -275,12 +293,29 @@ class Calls:
                 changed = await self._shared.files.changed()
                 observation = dataclasses.replace(observation, changed_files=changed)
         except SandboxLost as error:
-            observation = await self._shared.files.recover(entry.key, error)
+            observation = await self._recovered(entry, error)
         except BaseException:
             ended = Status.UNKNOWN if entry.effect is Effect.EXTERNAL else Status.KILLED
             self._record(entry, Observation(status=ended, notes=("cancelled",)))
             raise
         self._record(entry, observation)
+        return observation
+
+    async def _recovered(self, entry: Entry, error: SandboxLost) -> Observation:
+        """How a call ended that lost the sandbox; earlier file changes may be lost with it."""
+        observation, lost_more = await self._shared.files.recover(entry.key, error)
+        if entry.effect is Effect.EXTERNAL:
+            observation = dataclasses.replace(observation, status=Status.UNKNOWN)
+        ledger = self._shared.ledger
+        lost = [
+            one.serial
+            for one in ledger.of_lineage(self._lineage)
+            if lost_more and one.effect is Effect.WORKSPACE and one.finished
+        ]
+        if lost:
+            ledger.undo_workspace(frozenset(lost))
+            note = f"what calls {', '.join(map(str, lost))} changed is lost: do it again"
+            observation = dataclasses.replace(observation, notes=(*observation.notes, note))
         return observation
 
     def _record(self, entry: Entry, observation: Observation) -> None:

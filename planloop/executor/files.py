@@ -83,25 +83,32 @@ class Files:
         if self._start is not None:
             await self._put_back(self._start)
 
-    async def recover(self, key: str, error: SandboxLost) -> Observation:
+    async def recover(self, key: str, error: SandboxLost) -> tuple[Observation, bool]:
         """Bring a lost sandbox back; a second loss by an equal call is the run's end.
+
+        Returns how the call ended, and whether the lineage's earlier file changes are lost too.
 
         Raises:
             SandboxLost: it was lost twice, or cannot be brought back.
         """
         self._losses[key] += 1
         self._journal.emit(Warned(text=f"sandbox lost: {error}"))
-        snapshot = self._latest or self._start
+        nothing_else = self._latest is not None
+        snapshot = self._latest
+        if snapshot is None and self._start is not None:
+            snapshot = self._start.files
         if self.sandbox is None or snapshot is None:
             raise error
         await self._restore(snapshot)
         if self._losses[key] > 1:
             raise error
-        return Observation(
+        back = "as they were before it" if nothing_else else "as they were before the first change"
+        lost = Observation(
             status=Status.KILLED,
             error=Failure(type="SandboxLost", message="the call ended its own sandbox"),
-            notes=("sandbox lost", "the files are back at the last snapshot"),
+            notes=("sandbox lost", f"the files are {back}"),
         )
+        return lost, not nothing_else
 
     async def _moment(self) -> _Moment:
         files = await self._snapshot()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -15,9 +15,25 @@ from planloop.errors import CallFailed, PlanloopError, UserError
 from planloop.observation import Failure, Observation, Status
 from planloop.sandbox import Command, Completed, Sandbox
 from planloop.tool import BoundCall, Context, Effect
-from planloop.values import Value, dump
+from planloop.values import Value, dump, fresh
 
 _MOST_THREADS = 1_000
+
+
+class Names(Mapping[str, Value]):
+    """The run's names as a tool may read them: what it does to a value changes no name."""
+
+    def __init__(self, names: Mapping[str, Value]) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> Value:
+        return fresh(self._names[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclasses.dataclass

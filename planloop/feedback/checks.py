@@ -20,11 +20,11 @@ import anyio.to_thread
 from planloop.environment import Environment
 from planloop.errors import UserError
 from planloop.feedback.output import OutputType
+from planloop.feedback.unloadable import OUTSIDE_HINT, refuse_unloadable
 from planloop.observation import Status
 from planloop.sandbox import Command, Completed, FileStamp, Sandbox
 from planloop.state import CheckResult, Execution, PinnedCheck, State
 from planloop.task import Check, FileCheck, PythonCheck, RunCheck
-from planloop.values import Value
 from planloop.workspace import Workbench, default_pins, loads_in_process, pinned_tree
 from planloop.workspace.pins import matches
 
@@ -38,8 +38,8 @@ OpenClean = Callable[[], AbstractAsyncContextManager[Sandbox]]
 class Candidate:
     """What a check of the app's own gets to see of a result."""
 
-    output: Value
-    """What the plan's `done` was given."""
+    output: Any
+    """What the plan's `done` was given, of the app's `output_type` if it named one."""
     folder: Path | None
     """A copy of the resulting files, to read; None where there is no workspace."""
     deps: Any
@@ -77,11 +77,12 @@ class Checks:
         result = await self._bench.result() if self._bench else None
         pinned = (*state.pinned, *execution.proposed)
         found = [await self._pinned(one, result) for one in pinned]
-        candidate = Candidate(output=execution.output, folder=result, deps=self._deps)
+        output = self._output_type.convert(execution.output)
+        candidate = Candidate(output=output, folder=result, deps=self._deps)
         found += [await _on_host(check, candidate) for check in self._host]
         found += [
-            dataclasses.replace(one, by="host")
-            for one in await self._environment.check(execution.output)
+            dataclasses.replace(one, by="host", passed=one.passed is True and not one.broken)
+            for one in await self._environment.check(execution.output) or ()
         ]
         return found
 
@@ -105,8 +106,9 @@ class Checks:
             if program and not await _exists(program, sandbox):
                 raise UserError(
                     f"check `{check.label}` cannot run: the sandbox has no `{program}`",
-                    hint="use a program that is there, or an image that has it",
+                    hint=OUTSIDE_HINT,
                 )
+            await refuse_unloadable(check, sandbox)
 
     async def _pinned(self, pinned: PinnedCheck, result: Path | None) -> CheckResult:
         check = pinned.check

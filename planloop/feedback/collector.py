@@ -8,7 +8,7 @@ from planloop.budget import Account
 from planloop.environment import Environment
 from planloop.events import CheckEnded, FeedbackGiven
 from planloop.feedback import render
-from planloop.feedback.progress import STUCK_NOTE, stuck
+from planloop.feedback.progress import STUCK_NOTE, Progress
 from planloop.plan import Answer, Flow, Plan
 from planloop.state import CheckResult, Execution, Feedback, State, Told, Verdict
 from planloop.text import bounded_repr
@@ -32,6 +32,7 @@ class Collector:
         self._environment = environment
         self._account = account
         self._journal = journal
+        self._progress = Progress()
 
     async def collect(self, plan: Plan, execution: Execution, state: State) -> Feedback:
         """The feedback of one round; with a verdict if the plan came to its end."""
@@ -39,12 +40,12 @@ class Collector:
         failed = not execution.completed or (verdict is not None and bool(_failing(verdict)))
         told = await self._tell(plan, execution, state, verdict)
         by_call = self._by_call(plan, execution)
-        feedback = Feedback(summary=told, by_call=by_call, failed=failed, verdict=verdict)
-        note = self._stuck_note(plan, execution, feedback, state)
-        if note:
-            feedback = Feedback(
-                summary=render.join([told, note]), by_call=by_call, failed=failed, verdict=verdict
-            )
+        stuck = self._progress.add(execution, verdict)
+        if stuck:
+            told = render.join([told, Told(f"{STUCK_NOTE} ({stuck})", STUCK_NOTE)])
+        feedback = Feedback(
+            summary=told, by_call=by_call, failed=failed, verdict=verdict, stuck=stuck
+        )
         self._announce(feedback, state)
         return feedback
 
@@ -84,12 +85,6 @@ class Collector:
         if not told:  # rejected: every native call still needs its answer
             told = [Told("not run", "not run")] * len(plan.native_ids)
         return tuple(zip(plan.native_ids, told, strict=True))
-
-    def _stuck_note(
-        self, plan: Plan, execution: Execution, feedback: Feedback, state: State
-    ) -> Told | None:
-        why = stuck(state.after(plan, execution, feedback).rounds)
-        return Told(f"{STUCK_NOTE} ({why})", STUCK_NOTE) if why else None
 
     def _announce(self, feedback: Feedback, state: State) -> None:
         texts = [told.text for _, told in feedback.by_call]

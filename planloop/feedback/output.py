@@ -29,14 +29,18 @@ class OutputType:
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(step) for step in first["loc"])
-            return CheckResult(
-                label=f"the answer is a {self.text}",
-                passed=False,
-                by="host",
-                detail=f"done(…) was given something else: {where + ': ' if where else ''}"
-                f"{first['msg']}",
-            )
+            return self._misfit(f"{where}: {first['msg']}" if where else first["msg"])
+        except Exception as error:  # of a validator of the app's own
+            return self._misfit(f"{type(error).__name__}: {error}")
         return None
+
+    def _misfit(self, why: str) -> CheckResult:
+        return CheckResult(
+            label=f"the answer is a {self.text}",
+            passed=False,
+            by="host",
+            detail=f"done(…) was given something else: {why}",
+        )
 
     def convert(self, output: Value) -> Any:
         """The output as that type. Raises `pydantic.ValidationError`."""

@@ -1,10 +1,12 @@
-"""Whether a run gets anywhere: pure functions over its rounds (R9)."""
+"""Whether a run gets anywhere (R9), round by round: what a round costs does not grow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
 
-from planloop.state import Round
+from planloop.state import Execution, Verdict
+from planloop.text import bounded_repr
+from planloop.values import digest
 
 _SAME_RESULT_ROUNDS = 3
 _IDLE_ROUNDS = 5
@@ -15,45 +17,53 @@ STUCK_NOTE = (
 )
 
 
-def stuck(rounds: Sequence[Round]) -> str | None:
-    """Why a run gets nowhere, or None."""
-    repeated = _repeated_call(rounds[-_SAME_RESULT_ROUNDS:])
-    if repeated:
-        return f"the same call with the same result in {_SAME_RESULT_ROUNDS} rounds: {repeated}"
-    if len(rounds) > _IDLE_ROUNDS and not any(
-        _brought_something(rounds[:index], rounds[index])
-        for index in range(len(rounds) - _IDLE_ROUNDS, len(rounds))
-    ):
-        return f"{_IDLE_ROUNDS} rounds with no new call, changed file or better check count"
-    return None
+class Progress:
+    """What the rounds of one run have brought so far."""
 
+    def __init__(self) -> None:
+        self._recent: deque[dict[tuple[str, str], str]] = deque(maxlen=_SAME_RESULT_ROUNDS)
+        self._seen: set[str] = set()
+        self._most_passed = 0
+        self._rounds = 0
+        self._idle = 0
 
-def _repeated_call(rounds: Sequence[Round]) -> str | None:
-    if len(rounds) < _SAME_RESULT_ROUNDS:
+    def add(self, execution: Execution, verdict: Verdict | None) -> str | None:
+        """Take a round in; why the run gets nowhere, or None."""
+        calls = _calls(execution)
+        self._recent.append(calls)
+        self._rounds += 1
+        self._idle = 0 if self._is_new(execution, verdict, calls) else self._idle + 1
+        if repeated := self._repeated_call():
+            return f"the same call with the same result in {_SAME_RESULT_ROUNDS} rounds: {repeated}"
+        if self._idle >= _IDLE_ROUNDS < self._rounds:
+            return f"{_IDLE_ROUNDS} rounds with no new call, changed file or better check count"
         return None
-    common = set.intersection(*(_calls(one) for one in rounds))
-    return min(common)[0] if common else None
+
+    def _is_new(
+        self, execution: Execution, verdict: Verdict | None, calls: dict[tuple[str, str], str]
+    ) -> bool:
+        """Whether a round brought something: a change, a poll, a new call, a better count."""
+        made = {call for call, _ in calls}
+        passed = sum(found.passed for found in verdict.checks) if verdict else 0
+        better, unseen = passed > self._most_passed, not made <= self._seen
+        self._seen |= made
+        self._most_passed = max(passed, self._most_passed)
+        polled = any(call.poll for call in execution.calls)
+        return bool(execution.changed_files) or polled or unseen or better
+
+    def _repeated_call(self) -> str | None:
+        if len(self._recent) < _SAME_RESULT_ROUNDS:
+            return None
+        common = set.intersection(*(set(calls) for calls in self._recent))
+        return min(self._recent[-1][one] for one in common) if common else None
 
 
-def _calls(one: Round) -> set[tuple[str, str]]:
-    """Tool and arguments, with the result, of every call of a round that is no poll."""
+def _calls(execution: Execution) -> dict[tuple[str, str], str]:
+    """Each call of a round that is no poll, with its result → the call as people read it."""
     return {
-        (f"{call.tool}({call.arguments!r})", call.result_hash)
-        for call in one.execution.calls
+        (f"{call.tool}:{digest(call.arguments)}", call.result_hash): (
+            f"{call.tool}({bounded_repr(dict(call.arguments))})"
+        )
+        for call in execution.calls
         if not call.poll and not call.observation.served
     }
-
-
-def _brought_something(before: Sequence[Round], one: Round) -> bool:
-    if one.execution.changed_files or any(call.poll for call in one.execution.calls):
-        return True
-    seen = {call for earlier in before for call, _ in _calls(earlier)}
-    if any(call not in seen for call, _ in _calls(one)):
-        return True
-    best = max((_passed(earlier) for earlier in before), default=0)
-    return _passed(one) > best
-
-
-def _passed(one: Round) -> int:
-    verdict = one.feedback.verdict
-    return sum(found.passed for found in verdict.checks) if verdict else 0

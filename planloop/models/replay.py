@@ -193,7 +193,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise UserError(
             f"cannot read the replay `{path}`: {error.strerror}",
-            hint="`replay:FILE` is relative to the folder of the task",
+            hint="in a task file it is relative to the file's folder, elsewhere to the current one",
         ) from None
     if len(content) > MAX_BYTES:
         raise UserError(f"the replay `{path}` is larger than {MAX_BYTES // 10**6} MB")

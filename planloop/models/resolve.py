@@ -196,7 +196,7 @@ def _found(world: _World) -> Resolved:
     raise UserError(
         "no model is named, no provider's key is set, and no local model server answers",
         hint=f"name one (`--model provider:model`, or `model:` in the task), set a key ({keys}), "
-        f"or start a local server ({_ports()}); a recording works without any: "
+        f"or start a local server ({_ports()}); a replay works without any: "
         "`--model replay:FILE`",
     )
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
 from planloop.budget import Account, Reservation, Usage
-from planloop.errors import BudgetSpent, InfrastructureError, NoPlan, PlanInvalid, UserError
+from planloop.errors import (
+    BudgetSpent,
+    InfrastructureError,
+    ModelUnavailable,
+    NoPlan,
+    PlanInvalid,
+    UserError,
+)
 from planloop.events import ModelAsked, ModelReplied, ReplyProgress, ReplyRefused
 from planloop.messages import Message, Model, Reply, Request, ToolSpec, token_bound
 from planloop.plan import Plan
 from planloop.planner.reply import read_reply
 from planloop.state import Feedback, State, Told
+from planloop.text import sanitise
 from planloop.tool import Tool
 from planloop.trace.journal import Journal
 
@@ -44,7 +53,9 @@ class Planner:
         self._conversation = conversation
         self._told_rounds = 0
         self._known_tokens = 0
-        self._new_bytes = sum(token_bound(message.text) for message in history)
+        self._new_bytes = sum(map(_bound, history)) + sum(map(_declared_bound, declared))
+        self._unanswered: list[str] = []
+        """Ids of the newest reply's native calls; each must be answered before anything else."""
 
     async def plan(self, state: State) -> Plan:
         """Ask for the next plan; invalid replies are answered here, and are no round.
@@ -67,6 +78,7 @@ class Planner:
     async def wrap_up(self, state: State, why: str) -> str | None:
         """One last word when a limit is reached; None if that is not to be had."""
         self._tell_new_rounds(state)
+        self._answer_rest()
         self._say(
             f"The budget is spent ({why}). Nothing more will run. Say in prose, in a few "
             "sentences, what is done and what is not."
@@ -77,13 +89,17 @@ class Planner:
             return None  # the run is over already, and its end is not the model's to change
         return reply.text.strip() or None
 
-    def hear(self, text: str) -> None:
-        """Add what the user says next."""
-        self._say(f"The user says:\n\n{text.strip()}")
+    def hear(self, text: str, checks: Sequence[str] = ()) -> None:
+        """Add what the user says next, and the labels of the checks that will prove it."""
+        self._answer_rest()
+        proof = "".join(f"\n- {label}" for label in checks)
+        told = f"\n\nThe work is proved by these checks now:\n{proof}" if checks else ""
+        self._say(sanitise(f"The user says:\n\n{text.strip()}{told}"))
 
     def history(self, state: State) -> tuple[Message, ...]:
         """The whole conversation, the newest round included."""
         self._tell_new_rounds(state)
+        self._answer_rest()
         return tuple(self._messages)
 
     def _tell_new_rounds(self, state: State) -> None:
@@ -93,7 +109,7 @@ class Planner:
 
     def _tell(self, feedback: Feedback) -> None:
         for call_id, told in feedback.by_call:
-            self._append(_tool_message(call_id, told))
+            self._answer(call_id, told)
         if feedback.summary.text:
             told = feedback.summary
             self._append(Message(role="user", text=told.text, stable=told.stable))
@@ -106,15 +122,25 @@ class Planner:
         if not reply.tool_calls:
             return self._say(text)
         for call in reply.tool_calls:
-            self._append(_tool_message(call.id, Told(text, text)))
+            self._answer(call.id, Told(text, text))
         return None
+
+    def _answer(self, call_id: str, told: Told) -> None:
+        self._unanswered.remove(call_id)
+        self._append(Message(role="tool", text=told.text, stable=told.stable, tool_call_id=call_id))
+
+    def _answer_rest(self) -> None:
+        """Servers refuse a conversation with a call that was never answered."""
+        text = "The run ended before this call did; what it came to is not known here."
+        for call_id in tuple(self._unanswered):
+            self._answer(call_id, Told(text, text))
 
     def _say(self, text: str) -> None:
         self._append(Message(role="user", text=text))
 
     def _append(self, message: Message) -> None:
         self._messages.append(message)
-        self._new_bytes += token_bound(message.text)
+        self._new_bytes += _bound(message)
 
     async def _ask(self, most_tokens: int | None = None) -> Reply:
         reservation, allowed = self._reserve(most_tokens)
@@ -131,12 +157,15 @@ class Planner:
         started = time.monotonic()
         try:
             reply = await self._model.complete(request, self._progress)
-        except BaseException:
+        except BaseException as error:
             self._account.release(reservation)
+            if isinstance(error, ModelUnavailable):
+                self._account.check()  # the time it had was what was left of the run's
             raise
         usage = self._usage(reply)
         self._account.settle(reservation, usage)
         self._append(Message(role="assistant", text=reply.text, tool_calls=reply.tool_calls))
+        self._unanswered = [call.id for call in reply.tool_calls]
         self._known_tokens = usage.input_tokens + usage.output_tokens
         self._new_bytes = 0
         self._record(reply, usage, time.monotonic() - started)
@@ -185,13 +214,16 @@ class Planner:
         return Usage(
             cost_usd=reply.cost_usd,
             input_tokens=prompt if tokens.input_tokens is None else tokens.input_tokens,
-            output_tokens=token_bound(reply.text)
-            if tokens.output_tokens is None
-            else tokens.output_tokens,
+            output_tokens=_bound(reply) if tokens.output_tokens is None else tokens.output_tokens,
             cached_tokens=tokens.cached_tokens or 0,
             model_requests=1,
         )
 
 
-def _tool_message(call_id: str, told: Told) -> Message:
-    return Message(role="tool", text=told.text, stable=told.stable, tool_call_id=call_id)
+def _bound(said: Message | Reply) -> int:
+    calls = (call.name + call.arguments for call in said.tool_calls)
+    return token_bound(said.text) + sum(map(token_bound, calls))
+
+
+def _declared_bound(tool: ToolSpec) -> int:
+    return token_bound(tool.name + tool.description + json.dumps(tool.parameters))

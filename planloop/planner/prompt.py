@@ -13,10 +13,13 @@ from planloop.messages import Message, Profile, ToolSpec
 from planloop.state import State
 from planloop.text import bounded_repr, sanitise
 from planloop.tool import Tool
+from planloop.values import Value
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_INPUT = 500
 """Characters of an input value in the prompt; the rest is reached by its name."""
+_SHOWN_VIEW = 8_000
+"""Characters of what the environment shows of its world."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +74,10 @@ def build_prompt(
         output=output,
     )
     view = state.environment_view
-    shown_view = view if isinstance(view, str) else bounded_repr(view, 4_000) if view else ""
+    shown_view = "" if view is None else _shown(view)
     inputs = [(name, bounded_repr(value, _SHOWN_INPUT)) for name, value in state.names.items()]
     task = functools.partial(render, "task.md.j2", text=sanitise(state.task.text.strip()))
-    labels = [pinned.check.label for pinned in state.pinned]
+    labels = [sanitise(pinned.check.label) for pinned in state.pinned]
     first = task(inputs=inputs, view=shown_view, checks=labels)
     declared = tuple(_declaration(name, tool) for name, tool in tools.items()) if native else ()
     parts = (
@@ -88,6 +91,13 @@ def build_prompt(
         Message(role="user", text=first, stable=task(inputs=inputs, view="", checks=labels)),
     )
     return Prompt(messages, declared + (_LANGUAGE_TOOLS if native else ()), parts)
+
+
+def _shown(view: Value) -> str:
+    """What an environment shows of its world: harmless, and bounded."""
+    text = view if isinstance(view, str) else bounded_repr(view, _SHOWN_VIEW)
+    more = len(text) - _SHOWN_VIEW
+    return sanitise(text if more <= 0 else f"{text[:_SHOWN_VIEW]}\n… {more} characters more")
 
 
 def _render(overrides: Path | None, template: str, **values: Any) -> str:

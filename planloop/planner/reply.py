@@ -12,7 +12,8 @@ from planloop.messages import Reply
 from planloop.plan import Answer, Flow, Plan, Program
 from planloop.tool import Tool, json_arguments
 
-_FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
+_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+"""At any depth: models put blocks into lists."""
 _PYTHON = frozenset({"python", "py", "python3"})
 
 
@@ -69,20 +70,21 @@ def plan_source(text: str, tools: Mapping[str, Tool], names: Collection[str]) ->
 
 
 def blocks(text: str) -> list[Block]:
-    """The fenced blocks of a Markdown text."""
+    """The fenced blocks of a Markdown text, without the indentation of their fences."""
     found: list[Block] = []
-    fence, info, lines = "", "", list[str]()
-    for line in text.splitlines():
+    fence, info, indent, lines = "", "", "", list[str]()
+    for line in text.replace("\r\n", "\n").split("\n"):
         match = _FENCE.match(line)
         if not fence:
             if match:
                 words = match["info"].strip().lower().split()
                 fence, info, lines = match["fence"], words[0] if words else "", []
+                indent = match["indent"]
         elif match and match["fence"].startswith(fence) and not match["info"].strip():
             found.append(Block(info, "\n".join(lines) + "\n", closed=True))
             fence = ""
         else:
-            lines.append(line)
+            lines.append(line.removeprefix(indent))
     if fence:
         found.append(Block(info, "\n".join(lines) + "\n", closed=False))
     return found
@@ -96,7 +98,8 @@ def _calls_a_tool(block: Block, tools: Mapping[str, Tool], names: Collection[str
         return False
     if isinstance(plan, Program):
         return any(re.search(rf"\b{re.escape(name)}\(", block.source) for name in tools)
-    return any(statement.calls or statement.kind != "expression" for statement in plan.statements)
+    values = ("expression", "assign")
+    return any(statement.calls or statement.kind not in values for statement in plan.statements)
 
 
 def _native(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) -> Plan:

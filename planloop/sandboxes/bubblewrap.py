@@ -113,8 +113,13 @@ def _home(state_dir: Path, run_id: str, user: int | None) -> Path:
 
     Below `state_dir`, or, where another user could not reach that, where temporary files go.
     """
-    if user is not None and not reachable(str(state_dir.absolute() / "x")):
-        state_dir = Path(os.environ.get("TMPDIR", "/var/tmp"))
+    if user is not None:
+        places = (
+            state_dir.absolute(),
+            Path(os.environ.get("TMPDIR", "/var/tmp")),
+            Path("/var/tmp"),
+        )
+        state_dir = next((one for one in places if reachable(str(one / "x"))), Path("/tmp"))
     home = make_home(state_dir, run_id)
     home.chmod(0o711)
     return home
@@ -234,6 +239,7 @@ class _Started:
                 "HOME": "/tmp",
                 "LANG": "C.UTF-8",
                 "TMPDIR": "/tmp",
+                "PYTHONDONTWRITEBYTECODE": "1",
             },
             oom_kills=self.cgroup.oom_kills,
             how_it_ended=self._how_it_ended,

@@ -183,6 +183,7 @@ class _Started:
                 "HOME": "/tmp",
                 "LANG": "C.UTF-8",
                 "TMPDIR": "/tmp",
+                "PYTHONDONTWRITEBYTECODE": "1",
             },
             oom_kills=self._oom_counter(),
             how_it_ended=self._how_it_ended,

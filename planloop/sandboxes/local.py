@@ -153,6 +153,7 @@ class LocalSandbox:
             "HOME": temporary,
             "LANG": "C.UTF-8",
             "TMPDIR": temporary,
+            "PYTHONDONTWRITEBYTECODE": "1",
             **command.env,
             _MARK: secrets.token_hex(8),
         }

@@ -147,8 +147,10 @@ def files_that_run(settings: Settings, folder: Path) -> tuple[Path, ...]:
         if reference_kind(reference) == "path":
             found.append(folder / place)
         elif reference_kind(reference) == "module":
-            base = folder.joinpath(*place.split("."))
-            found += [base.with_name(base.name + ".py"), base / "__init__.py"]
+            steps = place.split(".")
+            for depth in range(1, len(steps) + 1):  # packages above a module run before it
+                base = folder.joinpath(*steps[:depth])
+                found += [base.with_name(base.name + ".py"), base / "__init__.py"]
     return tuple(found)
 
 
@@ -168,7 +170,9 @@ def _content(path: Path) -> bytes:
         if not path.is_file():
             return b""
         with path.open("rb") as file:
-            return b"\1" + file.read(_HASHED_BYTES)
+            data = file.read(_HASHED_BYTES + 1)
+        # What is too long to look at whole is never known again.
+        return b"\1" + data if len(data) <= _HASHED_BYTES else os.urandom(32)
     except (OSError, ValueError):
         return b""
 

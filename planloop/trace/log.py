@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,9 @@ from planloop.events import LIVE_ONLY, Event, from_json, to_json
 
 TRACE_FILE = "trace.jsonl"
 _LARGE_LINE = 128 * 1024
-"""Characters; the value of a call whose line is longer goes to a blob."""
+"""Characters; the values of an event whose line is longer go to blobs."""
+_VALUES = (("observation", "value"), ("arguments",), ("bound",), ("output",))
+"""Where an event holds values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,7 @@ class FolderLog:
         self._file: int | None = os.open(folder / TRACE_FILE, flags, 0o600)
         _lock(self._file, folder)
         self._seq = 0
+        self._size = os.fstat(self._file).st_size
 
     def append(self, event: Event, *, sync: bool = False) -> None:
         """Write and flush an event; `sync` waits for the disk.
@@ -90,26 +94,37 @@ class FolderLog:
             return
         if self._file is None:
             raise InfrastructureError("the run's trace is closed")
-        self._seq += 1
-        line = _line({"seq": self._seq, "at": time.time(), **to_json(event)})
+        plain = {"seq": self._seq + 1, "at": time.time(), **to_json(event)}
+        line = _line(plain)
         if len(line) > _LARGE_LINE:
-            line = self._with_blob(event)
+            line = self._with_blobs(plain)
         try:
             _write_all(self._file, line.encode("utf-8", "backslashreplace"))
             if sync:
                 os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
         except OSError as error:
+            self._drop_torn_line(self._file)
             raise InfrastructureError(
                 f"cannot write the trace: {error.strerror}", hint=f"look at {self.folder}"
             ) from None
+        self._seq += 1
+        self._size = os.fstat(self._file).st_size
 
-    def _with_blob(self, event: Event) -> str:
-        plain = {"seq": self._seq, "at": time.time(), **to_json(event)}
-        observation = plain.get("observation")
-        if isinstance(observation, dict) and "value" in observation:
-            value = json.dumps(observation["value"], separators=(",", ":"))
-            observation["value"] = {"$blob": self.put_blob(value.encode())}
-        return _line(plain)
+    def _with_blobs(self, plain: dict[str, Any]) -> str:
+        blobs = {}
+        for path in _VALUES:
+            holder = plain if len(path) == 1 else plain.get(path[0])
+            if isinstance(holder, dict) and path[-1] in holder:
+                value = json.dumps(holder.pop(path[-1]), separators=(",", ":"))
+                blobs[".".join(path)] = self.put_blob(value.encode())
+        return _line({**plain, "blobs": blobs} if blobs else plain)
+
+    def _drop_torn_line(self, file: int) -> None:
+        """What is written next must not continue a line that was cut off."""
+        try:
+            os.ftruncate(file, self._size)
+        except OSError:
+            self.close()
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes under their hash, return it.
@@ -144,11 +159,10 @@ def read_log(folder: Path) -> tuple[list[Recorded], tuple[str, ...]]:
     """
     path = folder / TRACE_FILE
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        data = _read_regular(path)
     except OSError as error:
-        raise UserError(f"`{folder}` holds no readable trace: {error.strerror}") from None
-    with os.fdopen(file, "rb") as stream:
-        data = stream.read()
+        why = error.strerror or str(error)
+        raise UserError(f"`{folder}` holds no readable trace: {why}") from None
     lines = data.split(b"\n")
     notices: tuple[str, ...] = ()
     if lines.pop():
@@ -161,30 +175,46 @@ def _read_line(folder: Path, number: int, line: bytes) -> Recorded:
         found: Any = json.loads(line)
         if not isinstance(found, dict) or found.get("seq") != number:
             raise ValueError("its number is out of order")
-        _load_blob(folder, found)
+        _load_blobs(folder, found)
         return Recorded(number, float(found["at"]), from_json(found))
-    except (ValueError, KeyError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TraceDamaged(
             f"{folder / TRACE_FILE}, line {number}: {error}",
             hint="the run cannot be read past this line; restore the file from a copy",
         ) from None
 
 
-def _load_blob(folder: Path, found: dict[str, Any]) -> None:
-    observation = found.get("observation")
-    value = observation.get("value") if isinstance(observation, dict) else None
-    if observation is None or not (isinstance(value, dict) and set(value) == {"$blob"}):
-        return
-    name = value["$blob"]
+def _load_blobs(folder: Path, found: dict[str, Any]) -> None:
+    for path, name in found.pop("blobs", {}).items():
+        *outer, field = path.split(".")
+        holder = found[outer[0]] if outer else found
+        holder[field] = _load_blob(folder, name)
+
+
+def _read_regular(path: Path) -> bytes:
+    """A regular file's bytes. A run's folder may be a stranger's: no link is followed, and no pipe
+    or device waited for.
+
+    Raises:
+        OSError: it is something else, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
+        return file.read()
+
+
+def _load_blob(folder: Path, name: object) -> Any:
     if not (isinstance(name, str) and len(name) == 64 and name.isalnum()):
         raise ValueError("it names no blob")
     try:
-        data = (folder / "blobs" / name).read_bytes()
+        data = _read_regular(folder / "blobs" / name)
     except OSError:
         raise ValueError(f"blob {name[:12]} is missing") from None
     if hashlib.sha256(data).hexdigest() != name:
         raise ValueError(f"blob {name[:12]} is not as it was written")
-    observation["value"] = json.loads(data)
+    return json.loads(data)
 
 
 def _line(plain: dict[str, Any]) -> str:

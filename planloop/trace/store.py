@@ -46,14 +46,11 @@ class RunStore:
         """
         home = self.root / ".planloop"
         try:
-            home.mkdir(mode=0o700, exist_ok=True)
-            if home.is_symlink() or not home.is_dir():
-                raise UserError(f"`{home}` is not a folder of planloop's", hint="remove it")
-            ignore = home / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
+            _make_private(home)
+            _ignore_itself(home / ".gitignore")
+            _make_private(self.runs)
             folder = self.runs / run_id
-            folder.mkdir(mode=0o700, parents=True)
+            folder.mkdir(mode=0o700)
         except OSError as error:
             raise UserError(
                 f"cannot write in `{home}`: {error.strerror}",
@@ -77,7 +74,36 @@ class RunStore:
     def folders(self) -> list[Path]:
         """The runs' folders, oldest first."""
         found = [path.parent for path in self.runs.glob(f"*/{TRACE_FILE}")]
-        return sorted(found, key=lambda folder: (folder / TRACE_FILE).stat().st_ctime_ns)
+        return sorted(found, key=_changed_ns)
+
+    def folders_below(self) -> list[Path]:
+        """The same, with those of the folders below, as far as the index knows them."""
+        below = (one for one in _indexed("*") if one.is_relative_to(self.root.resolve()))
+        found = {folder.resolve() for folder in (*self.folders(), *below)}
+        return sorted(found, key=_changed_ns)
+
+
+def _changed_ns(folder: Path) -> int:
+    return (folder / TRACE_FILE).stat().st_ctime_ns
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only the user may enter; one that came with a stranger's files is taken.
+
+    Raises:
+        UserError: it is a link, which would lead what is written elsewhere, or no folder.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"`{folder}` is not a folder of planloop's", hint="remove it")
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _ignore_itself(file: Path) -> None:
+    with contextlib.suppress(FileExistsError), file.open("x") as new:  # never through a link
+        new.write("*\n")
 
 
 def find_run(name: str, root: Path) -> Path:
@@ -92,10 +118,8 @@ def find_run(name: str, root: Path) -> Path:
     if not name or any(character not in _ALPHABET for character in name):
         raise UserError(f"no run `{name}`", hint="`planloop list` shows the runs of this folder")
     near = {path.name: path for path in RunStore(root).folders() if path.name.startswith(name)}
-    for entry in _index().glob(f"{name}*") if _index().is_dir() else ():
-        folder = Path(entry.read_text().strip())
-        if (folder / TRACE_FILE).is_file():
-            near.setdefault(entry.name, folder)
+    for folder in _indexed(f"{name}*"):
+        near.setdefault(folder.name, folder)
     if name in near:
         return near[name]
     if len(near) == 1:
@@ -107,6 +131,13 @@ def find_run(name: str, root: Path) -> Path:
 
 def _index() -> Path:
     return state_folder() / "runs"
+
+
+def _indexed(pattern: str) -> list[Path]:
+    """The folders of runs that the index knows and that are still there."""
+    entries = _index().glob(pattern) if _index().is_dir() else ()
+    folders = (Path(entry.read_text().strip()) for entry in entries)
+    return [folder for folder in folders if (folder / TRACE_FILE).is_file()]
 
 
 def _enter(run_id: str, folder: Path) -> None:

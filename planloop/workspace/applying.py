@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from planloop.errors import UserError
+from planloop.text import one_line
 from planloop.workspace.changes import load_changes, verify_blobs
 from planloop.workspace.diffing import Change
 from planloop.workspace.folders import folder_at, parents_of
@@ -46,7 +47,7 @@ class Conflicts(UserError):
     """Paths that keep an apply or undo from starting. Nothing was written."""
 
     def __init__(self, what: str, conflicts: Sequence[tuple[str, str]], *, hint: str) -> None:
-        lines = "".join(f"\n  `{path}`: {why}" for path, why in conflicts)
+        lines = "".join(f"\n  `{one_line(path, 400)}`: {why}" for path, why in conflicts)
         super().__init__(f"{what}; nothing was written:{lines}", hint=hint)
         self.conflicts = tuple(conflicts)
 

@@ -13,10 +13,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from planloop.errors import TraceDamaged, UserError
-from planloop.workspace.diffing import Change, Diff, Kind
+from planloop.workspace.diffing import Change, Diff, kind_of
 from planloop.workspace.folders import (
     chunks,
     created_file,
@@ -127,12 +127,12 @@ def _change(plain: Any) -> Change:
     path, kind = plain["path"], plain["kind"]
     if not isinstance(path, str) or not is_sound(path):
         raise ValueError(f"{path!r} is no path inside the folder")
-    if kind not in get_args(Kind):
-        raise ValueError(f"{kind!r} is no kind of change")
     before, after = _entry(path, plain["before"]), _entry(path, plain["after"])
     if before == after:
         raise ValueError(f"{path!r} does not change")
-    return Change(path=path, kind=kind, before=before, after=after)
+    if kind != kind_of(before, after):
+        raise ValueError(f"{path!r} is called {kind!r}, and is not")
+    return Change(path=path, kind=kind_of(before, after), before=before, after=after)
 
 
 def _entry(path: str, plain: Any) -> Entry | None:
@@ -140,7 +140,7 @@ def _entry(path: str, plain: Any) -> Entry | None:
         return None
     if plain["kind"] == "link":
         target = plain["target"]
-        if not isinstance(target, str) or not link_stays_inside(path, target):
+        if not isinstance(target, str) or "\0" in target or not link_stays_inside(path, target):
             raise ValueError(f"{path!r} is a link that leaves the folder")
         return link_entry(target)
     sha256, size, mode = plain["sha256"], plain["size"], plain["mode"]

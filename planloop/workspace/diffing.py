@@ -109,14 +109,17 @@ def _lies_in(path: str, left_out: dict[str, str]) -> bool:
 def _change(path: str, before: Entry | None, after: Entry | None) -> Change | None:
     if before == after:
         return None
-    kind: Kind = "changed"
+    return Change(path=path, kind=kind_of(before, after), before=before, after=after)
+
+
+def kind_of(before: Entry | None, after: Entry | None) -> Kind:
+    """What a change from one to the other is called."""
     if before is None:
-        kind = "added"
-    elif after is None:
-        kind = "deleted"
-    elif (before.kind, before.sha256) == (after.kind, after.sha256):
-        kind = "mode"
-    return Change(path=path, kind=kind, before=before, after=after)
+        return "added"
+    if after is None:
+        return "deleted"
+    same = (before.kind, before.sha256) == (after.kind, after.sha256)
+    return "mode" if same else "changed"
 
 
 def _text(changes: tuple[Change, ...], before: Path, after: Path) -> str:

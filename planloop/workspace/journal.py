@@ -72,12 +72,24 @@ def _journal(plain: Any) -> Journal:
         folder=str(plain["folder"]),
         token=token,
         made=tuple(_path(path) for path in plain["made"]),
-        removed=tuple((_path(path), int(mode) & 0o7777) for path, mode in plain["removed"]),
+        removed=tuple((_path(path), _number(mode) & 0o7777) for path, mode in plain["removed"]),
         old={
-            _path(path): OldFile(**{name: int(value) for name, value in old.items()})
+            _path(path): _old_file(OldFile(**{name: _number(old[name]) for name in old}))
             for path, old in plain["old"].items()
         },
     )
+
+
+def _old_file(old: OldFile) -> OldFile:
+    if not (0 <= old.uid < 1 << 32 and 0 <= old.gid < 1 << 32 and old.mode >= 0):
+        raise ValueError("a file's owner or mode is none")
+    return old
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or abs(value) >= 1 << 63:
+        raise ValueError(f"{str(value)[:80]!r} is no number that a file has")
+    return value
 
 
 def _path(path: Any) -> str:

@@ -26,6 +26,7 @@ from planloop.workspace.folders import (
 )
 from planloop.workspace.globs import Glob, compile_glob
 from planloop.workspace.manifest import Entry, is_litter, manifest
+from planloop.workspace.runners import decided_by, modules_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +42,22 @@ class Pinned:
 def default_pins(command: str, existing: Collection[str]) -> tuple[str, ...]:
     """The pins of a `run` check that names none: the usual tests, and paths that it names.
 
-    A folder that the command names is no pin: in `pytest src` it is what is judged.
+    A folder that the command names is no pin: in `pytest src` it is what is judged. A runner that
+    it names, such as `pytest` or `make`, brings the files that decide what the runner does.
     """
-    named = sorted(_words(command) & set(existing))
-    return (*DEFAULT_PINS, *(f"/{_escaped(path)}" for path in named))
+    folders = ["", *re.findall(r"\bcd\s+([^\s;&|]+)", command)]
+    pieces = _pieces(command)
+    paths = {os.path.normpath(os.path.join(f, piece)) for piece in pieces for f in folders}
+    named = (paths & set(existing)) | modules_named(command, folders, existing)
+    return (*DEFAULT_PINS, *decided_by(pieces), *(f"/{_escaped(path)}" for path in sorted(named)))
 
 
-def _words(command: str) -> set[str]:
-    """Every piece of a command that could be a path, also as seen from where it may `cd`."""
+def _pieces(command: str) -> set[str]:
+    """Every piece of a command that could be a path."""
     pieces = set(re.split(r"[\s'\"`$(){}<>|&;=:,]+", command))
     with contextlib.suppress(ValueError):
         pieces |= set(shlex.split(command))
-    folders = ["", *re.findall(r"\bcd\s+([^\s;&|]+)", command)]
-    return {os.path.normpath(os.path.join(f, piece)) for piece in pieces if piece for f in folders}
+    return pieces - {""}
 
 
 def _escaped(path: str) -> str:
@@ -89,6 +93,7 @@ def pinned_tree(original: Path, result: Path, pins: Collection[str], target: Pat
     globs = [_glob(pattern) for pattern in pins]
     old, new = manifest(original), manifest(result)
     pinned = {path for path in old.keys() | new.keys() if any(_matches(g, path) for g in globs)}
+    pinned |= _shadows(pinned & old.keys()) & (new.keys() - old.keys())
     restored = sorted(path for path in pinned if path in old and old[path] != new.get(path))
     removed = sorted(path for path in pinned if path in new and path not in old)
     skipped = {*pinned, *_in_the_way(pinned & old.keys(), new)}
@@ -101,6 +106,11 @@ def pinned_tree(original: Path, result: Path, pins: Collection[str], target: Pat
     return Pinned(tuple(restored), tuple(removed))
 
 
+def _shadows(kept: Collection[str]) -> set[str]:
+    """Packages that Python would import in place of a module of the same name."""
+    return {f"{path.removesuffix('.py')}/__init__.py" for path in kept if path.endswith(".py")}
+
+
 def _in_the_way(kept: Collection[str], new: dict[str, Entry]) -> set[str]:
     """Paths of the result that lie where a pinned path needs a folder, or below a pinned file."""
     folders = {folder for path in kept for folder in parents_of(path)}
@@ -109,7 +119,7 @@ def _in_the_way(kept: Collection[str], new: dict[str, Entry]) -> set[str]:
 
 
 def _copy(root: int, copy: int, only: Collection[str] | None, skipped: Collection[str]) -> None:
-    for found in walk(root, lambda found: not _is_left_out(found)):
+    for found in walk(root, lambda found: not _is_left_out(found) and found.path not in skipped):
         if _is_left_out(found) or found.path in skipped:
             continue
         if found.is_folder:

@@ -44,6 +44,10 @@ visible escapes.
 **Settings** are decided in this order: flag, `PLANLOOP_*` variable, task file, `planloop.toml`,
 your own file, provider keys, a local server.
 
+**Runs** are kept in `.planloop/runs` in the folder of their task: trace, replay, changes and
+outputs, readable by you only, with a `.gitignore`. Other folders find them by id. To forget a run,
+remove its folder.
+
 **Interrupts.** The first Ctrl-C stops the running calls and ends the run as `interrupted`; a second
 one ends planloop at once.
 

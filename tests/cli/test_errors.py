@@ -56,8 +56,17 @@ CASES = [
     ),
     (
         ("run", "two words", "--model", "replay:none.jsonl"),
-        "error: cannot read the replay `{cwd}/none.jsonl`: No such file or directory\n\n"
-        "hint: `replay:FILE` is relative to the folder of the task\n",
+        "error: --model: cannot read the replay `{cwd}/none.jsonl`: No such file or directory\n\n"
+        "hint: in a task file it is relative to the file's folder, elsewhere to the current one\n",
+    ),
+    (
+        ("run", "one.md", "two.md"),
+        "error: `one.md` names a file, and `two.md` follows it\n\n"
+        "hint: run one task at a time; a text that begins like this stands in quotes\n",
+    ),
+    (
+        ("run", "two words", "--model"),
+        "error: `--model` needs a value\n\nhint: `planloop run --help` shows what there is\n",
     ),
     (
         ("show", "7f3a"),
@@ -69,7 +78,8 @@ CASES = [
     ),
     (
         ("help", "everything"),
-        "error: there is no command `everything`\n\nhint: `planloop --help` shows what there is\n",
+        "error: there is no topic or command `everything`\n\n"
+        "hint: `planloop --help` shows what there is\n",
     ),
 ]
 
@@ -93,6 +103,30 @@ def test_an_error_of_a_task_file_shows_its_line(shell: Shell) -> None:
     assert head.startswith("error: task.md, line 2: ")
     assert excerpt.strip() == "budget: {cost: 2 dollars}"
     assert caret.index("^") == excerpt.index("2 dollars")
+
+
+def test_an_unknown_provider_is_named_with_the_place_that_names_it(shell: Shell) -> None:
+    (shell.folder / "task.md").write_text("---\nmodel: opnai:x\n---\nDo it.\n")
+    ran = shell("run", "task.md")
+    assert ran.code == 2
+    assert ran.err.startswith("error: task.md, line 2: `opnai:x` names no known provider\n")
+    assert "did you mean `openai:`?" in ran.err
+
+
+def test_an_environment_that_cannot_be_made_is_no_bug_of_planloop(shell: Shell) -> None:
+    source = (
+        "from planloop import Environment\nclass W(Environment):\n    def __init__(self, a): ...\n"
+    )
+    (shell.folder / "w.py").write_text(source)
+    (shell.folder / "r.jsonl").write_text('{"reply": "no"}\n')
+    (shell.folder / "task.md").write_text(
+        "---\nmodel: replay:r.jsonl\nenvironment: w.py:W\n---\nDo it.\n"
+    )
+    ran = shell("run", "task.md", "--trust")
+    assert ran.code == 2
+    assert "error: environment `w.py:W` cannot be made: TypeError: " in ran.err
+    assert "hint: it is called without arguments" in ran.err
+    assert not (shell.folder / ".planloop").exists()
 
 
 def test_no_model_at_all_lists_what_would_work(shell: Shell) -> None:
@@ -180,5 +214,5 @@ def test_control_characters_of_a_name_are_shown_not_obeyed(shell: Shell) -> None
 def test_home_is_not_needed(shell: Shell) -> None:
     ran = shell("list", environ={"HOME": None})
     assert ran.code == 0
-    assert ran.err == "no runs in this folder\n"
+    assert ran.err == "no runs in this folder or below\n"
     assert os.environ.get("HOME") != ""

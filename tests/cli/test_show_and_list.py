@@ -112,10 +112,19 @@ def test_list_as_json_is_one_object_a_line(shell: Shell, own_copy: Path) -> None
     assert row["changed_files"] == 1
 
 
+def test_list_shows_the_runs_of_folders_below_too(shell: Shell, fix: Path) -> None:
+    shell("run", str(fix))
+    (row,) = shell("list").out.splitlines()
+    assert "success" in row
+    assert row.endswith(f"in {fix.relative_to(shell.folder)}")
+    (own,) = shell("list", cwd=fix).out.splitlines()
+    assert own == row.rpartition(" · in ")[0]
+
+
 def test_list_of_nothing_says_so_and_prints_nothing(shell: Shell) -> None:
     listed = shell("list")
     assert (listed.code, listed.out) == (0, "")
-    assert listed.err == "no runs in this folder\n"
+    assert listed.err == "no runs in this folder or below\n"
     assert shell("list", "--json").out == ""
 
 

@@ -193,9 +193,12 @@ def test_output_type_is_checked_told_and_given() -> None:
         asked.append(request.messages[-1].text)
         return replies[len(asked) - 1]
 
-    agent = Agent(model=FunctionModel(answer), output_type=Quote)
+    def dear(candidate: Candidate) -> bool:
+        return isinstance(candidate.output, Quote) and candidate.output.price > 1
+
+    agent = Agent(model=FunctionModel(answer), output_type=Quote, checks=[dear])
     result = agent.run_sync("x")
-    assert result.status is RunStatus.ANSWERED
+    assert result.status is RunStatus.SUCCESS
     assert result.output == Quote("acme", 2.0)
     assert "Quote(supplier: str, price: float)" in asked[1]
 

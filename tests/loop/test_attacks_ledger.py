@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planloop import Agent, Budget, Context, FunctionModel, Request, Result, RunStatus, Task, tool
+from planloop.errors import SandboxLost
 from planloop.events import CallEnded, Event, StatementEnded
 from planloop.sandbox import Command
 from planloop.tool import Tool
@@ -151,7 +156,7 @@ def test_a_late_call_does_not_cut_off_the_external_call_that_is_waited_for() -> 
     result, _, events = run_plans([ship, look, slowly], [plan], budget=Budget(calls=3))
     assert result.status is RunStatus.CAPPED
     ends = [event.observation for event in events if isinstance(event, CallEnded)]
-    assert ["shipped"] == [end.value for end in ends if end.value == "shipped"]
+    assert [end.value for end in ends if end.value == "shipped"] == ["shipped"]
     assert "unknown" not in {end.status.value for end in ends}
 
 
@@ -263,3 +268,193 @@ def test_a_whole_again_may_hold_its_proposed_check(tmp_path: Path) -> None:
     agent.close()
     assert result.status is RunStatus.SUCCESS
     assert len(result.verdict.checks) == 1
+
+
+@pytest.mark.parametrize("effect", ["workspace", "external"])
+@pytest.mark.rule("L5")
+def test_changes_that_are_lost_with_the_sandbox_are_named_and_no_longer_done(
+    effect: str, tmp_path: Path
+) -> None:
+    losses: list[int] = []
+
+    @tool(effect=effect, needs_sandbox=True)
+    def lose() -> str:
+        """Lose the sandbox, once."""
+        losses.append(1)
+        if len(losses) == 1:
+            raise SandboxLost("gone")
+        return "kept"
+
+    told: list[str] = []
+    plan = 'write("a", "1")\nwrite("b", "2")\nlose()\ndone()'
+    second = "restart()\n" + plan.replace("lose()", "lose(again=True)")
+
+    def answer(request: Request) -> str:
+        told.append(request.messages[-1].text)
+        return block([plan, second][len(told) - 1])
+
+    agent: Agent[None, Any] = Agent(model=FunctionModel(answer), tools=[lose], sandbox="bubblewrap")
+    result = agent.run_sync(Task(text="x", folder=tmp_path))
+    agent.close()
+    assert "what calls 1, 2 changed is lost" in told[1]
+    assert ("unknown" in told[1]) is (effect == "external")
+    assert result.changed_files == ("a", "b")
+
+
+@pytest.mark.rule("L4")
+def test_keep_then_the_same_call_is_asked_about_and_again_does_it() -> None:
+    world = World()
+    plans = ['order("a")\nlook("gone")', 'keep()\norder("a")', 'order("a", again=True)\ndone()']
+    world.broken = {"gone"}
+    _, told = scripted(world, [block(plan) for plan in plans])
+    assert "already done" in told[2]
+    assert world.orders == [("a", 1), ("a", 1)]
+
+
+@pytest.mark.rule("R2")
+def test_restart_after_external_calls_serves_them_and_runs_the_files_again() -> None:
+    world = World()
+    world.broken = {"gone"}
+    plan = 'put("f", "1")\nx = order("a")\nput("g", x)\nlook("gone")\ndone(x)'
+    _, told = scripted(world, [block(plan), block("restart()\n" + plan)])
+    assert world.orders == [("a", 1)]
+    assert world.files == {"f": "1", "g": "ax1"}
+    assert "went back to the beginning" in told[2]
+
+
+@pytest.mark.rule("R1")
+def test_a_whole_again_with_reads_of_several_resources_reads_what_changed_only() -> None:
+    looks: list[str] = []
+    state = {"a": 1, "b": 1}
+
+    @tool(effect="reads", resources=["a", "b"])
+    def both() -> int:
+        """Read both."""
+        looks.append("both")
+        return state["a"] + state["b"]
+
+    @tool(effect="reads", resources=["a"])
+    def one() -> int:
+        """Read one."""
+        looks.append("one")
+        return state["a"]
+
+    @tool(resources=["b"])
+    def add(n: int) -> int:
+        """Add to b."""
+        state["b"] += n
+        return state["b"]
+
+    @tool(effect="reads")
+    def fail_once() -> str:
+        """Fail once."""
+        looks.append("fail")
+        if looks.count("fail") == 1:
+            raise ValueError("not yet")
+        return "fine"
+
+    plan = "x = one()\ny = both()\nadd(5)\nz = both()\nfail_once()\ndone([x, y, z])"
+    result, _, _ = run_plans([both, one, add, fail_once], [plan, plan])
+    assert result.output == [1, 2, 7]
+    assert sorted(looks) == ["both", "both", "fail", "fail", "one"]
+
+
+@pytest.mark.rule("L5")
+def test_a_call_of_unknown_end_is_asked_about_in_a_follow_up_too() -> None:
+    attempts: list[int] = []
+
+    @tool(timeout_s=0.1)
+    async def pay(cents: int) -> str:
+        """Pay."""
+        attempts.append(cents)
+        await anyio.sleep(60 if len(attempts) == 1 else 0)
+        return "paid"
+
+    told: list[str] = []
+    replies = [block("pay(5)"), "Unclear.", block("pay(5)"), block("done(pay(5, again=True))")]
+
+    def answer(request: Request) -> str:
+        told.append(request.messages[-1].text)
+        return replies[len(told) - 1]
+
+    agent: Agent[None, Any] = Agent(
+        model=FunctionModel(answer), tools=[pay], budget=Budget(rounds=1)
+    )
+    assert agent.run_sync("x").status is RunStatus.CAPPED
+    assert agent.follow_up_sync("y", budget=Budget(rounds=3)).output == "paid"
+    assert "whether an equal call was done is unknown" in told[3]
+    assert attempts == [5, 5]
+
+
+@pytest.mark.rule("O1")
+def test_a_function_of_resources_that_raises_fails_the_call_and_not_the_run() -> None:
+    @tool(resources=lambda given: [given["path"].split("/")[1]])
+    def save(path: str) -> str:
+        """Save."""
+        return path
+
+    result, told, _ = run_plans([save], ['save("a")', 'done(save("a/b"))'])
+    assert result.output == "a/b"
+    assert "IndexError" in told[1]
+
+
+ORDERS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from("abcdef"), st.sampled_from("abcdef")),
+    min_size=2,
+    max_size=5,
+)
+
+
+@pytest.mark.rule("L2")
+@pytest.mark.rule("L3")
+@settings(max_examples=60, deadline=None)
+@given(
+    orders=ORDERS,
+    failures=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 2)),
+    restarts=st.lists(st.booleans(), min_size=6, max_size=6),
+    turns=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
+def test_the_same_whole_on_disjoint_resources_is_served_and_never_contradicts_itself(
+    orders: list[tuple[int, str, str]],
+    failures: dict[str, int],
+    restarts: list[bool],
+    turns: list[int],
+) -> None:
+    waits = itertools.cycle(turns)
+    done: Counter[str] = Counter()
+
+    @tool(resources=lambda given: [given["sku"]])
+    async def order(sku: str) -> str:
+        """Order something, or fail."""
+        for _ in range(next(waits)):
+            await anyio.lowlevel.checkpoint()
+        if failures.get(sku, 0):
+            failures[sku] -= 1
+            raise ConnectionError("not now")
+        done[sku] += 1
+        return sku
+
+    @tool(effect="pure")
+    async def later(text: str) -> str:
+        """The same text, later."""
+        for _ in range(next(waits)):
+            await anyio.lowlevel.checkpoint()
+        return text
+
+    forms = [
+        'order("{a}")',
+        'x{i} = order(later("{a}"))',
+        'x{i} = [order(later(s)) for s in ["{a}", "{b}"]]',
+        'x{i} = [order("{a}"), order(later("{b}"))]',
+    ]
+    lines = [forms[form].format(i=i, a=a, b=b) for i, (form, a, b) in enumerate(orders)]
+    plan = "\n".join([*lines, 'done("ok")'])
+    again = [f"restart()\n{plan}" if restart else plan for restart in restarts]
+    result, told, _ = run_plans([order, later], [plan, *again])
+
+    wanted: Counter[str] = Counter()
+    for form, a, b in orders:
+        wanted.update([a] if form < 2 else [a, b])
+    assert not any("diverged" in text for text in told)
+    assert not done - wanted
+    assert done == wanted or result.output != "ok"

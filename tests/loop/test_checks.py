@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -97,11 +98,32 @@ def test_a_check_runs_in_a_sandbox_that_the_plan_could_not_prepare(folder: Path)
     assert result.status is not RunStatus.SUCCESS
 
 
-def test_a_check_that_cannot_run_is_refused_before_the_first_request(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        (RunCheck(run="no-such-program --check"), "the sandbox has no `no-such-program`"),
+        (PythonCheck(python="x = 1\ny = ("), r"no Python: line 2: SyntaxError: "),
+        (PythonCheck(python="if x:\npass"), r"no Python: line 2: IndentationError: "),
+    ],
+)
+def test_a_check_that_cannot_run_is_refused_before_the_first_request(
+    folder: Path, check: Check, why: str
+) -> None:
     asked: list[object] = []
     agent = Agent(model=FunctionModel(lambda r: asked.append(r) or "x"), sandbox="bubblewrap")
-    checks = (RunCheck(run="no-such-program --check"),)
-    with pytest.raises(UserError, match="the sandbox has no `no-such-program`"):
-        agent.run_sync(Task(text="x", folder=folder, checks=checks))
+    with pytest.raises(UserError, match=why):
+        agent.run_sync(Task(text="x", folder=folder, checks=(check,)))
     agent.close()
     assert asked == []
+
+
+def test_a_runner_that_the_sandbox_has_not_is_refused_and_one_of_the_folder_is_not(
+    folder: Path,
+) -> None:
+    check = RunCheck(run="python3 -B -m nox --version")
+    if subprocess.run(["/usr/bin/python3", "-c", "import nox"], check=False).returncode == 0:
+        pytest.skip("this machine's own python3 has nox")
+    with pytest.raises(UserError, match="`python3` in the sandbox has no `nox`"):
+        run(folder, "done()", check)
+    (folder / "nox.py").write_text("print('here')\n")
+    assert run(folder, 'write("a", "b")\ndone()', check).status is RunStatus.SUCCESS

@@ -70,14 +70,23 @@ async def test_what_cannot_be_started_raises_and_names_itself(sandbox: Sandbox) 
     assert (await sandbox.run(Command(line="true"))).status is Status.OK
 
 
-async def test_environment_is_four_names_and_what_the_call_adds(
+async def test_environment_is_five_names_and_what_the_call_adds(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = python("import os; print(sorted(os.environ))")
     names = (await sandbox.run(listing)).stdout.text
-    assert set(eval(names)) - {"LC_CTYPE"} == {"HOME", "LANG", "PATH", "TMPDIR"}
+    ours = {"HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"}
+    assert set(eval(names)) - {"LC_CTYPE"} == ours
     done = await sandbox.run(Command(line='echo "$A"', env={"A": "b c"}))
     assert done.stdout.text == "b c\n"
+
+
+async def test_an_edit_is_never_hidden_by_what_python_compiled_before(sandbox: Sandbox) -> None:
+    """Same length, same second: nothing but the content tells the two sources apart."""
+    line = "printf 'x = %s' {} > m.py; touch -d @1000 m.py; python3 -c 'import m; print(m.x)'"
+    assert (await sandbox.run(Command(line=line.format(1)))).stdout.text == "1\n"
+    assert (await sandbox.run(Command(line=line.format(2)))).stdout.text == "2\n"
+    assert not any("__pycache__" in path for path in await sandbox.scan())
 
 
 async def test_no_process_inside_shows_our_environment(

@@ -56,6 +56,58 @@ def test_a_pinned_file_that_became_a_folder_is_put_back(tmp_path: Path) -> None:
     assert removed == ("check.sh/x",)
 
 
+def test_a_pinned_file_that_became_a_folder_of_folders_is_put_back(tmp_path: Path) -> None:
+    original: Tree = {"check.sh": (b"honest", True)}
+    folder = build({"other": (b"", False)}, tmp_path / "result")
+    (folder / "check.sh" / "sub" / "x").mkdir(parents=True)
+    target = tmp_path / "target"
+    pinned_tree(build(original, tmp_path / "original"), folder, ("check.sh",), target)
+    assert read(target) == {**original, "other": (b"", False)}
+
+
+def test_an_added_package_does_not_stand_in_for_a_pinned_module(tmp_path: Path) -> None:
+    original: Tree = {"test_a.py": (b"honest", False), "a.py": (b"", False)}
+    cheat: Tree = {"test_a/__init__.py": (b"", False), "a/__init__.py": (b"", False)}
+    tree, _, removed = pinned(tmp_path, original, {**original, **cheat})
+    assert "test_a/__init__.py" not in tree
+    assert "a/__init__.py" in tree, "what is judged may become a package"
+    assert removed == ("test_a/__init__.py",)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("python3 -m pytest -q", "pyproject.toml"),
+        (".venv/bin/pytest tests", "sub/setup.cfg"),
+        ("pytest", ".pytest.ini"),
+        ("python3 -m unittest", "testadding.py"),
+        ("python3 -m unittest", "unittest/__main__.py"),
+        ("python3 -m unittest -v checks.verify.Test.test_x", "checks/verify.py"),
+        ("python3 -m unittest checks.verify", "checks/__init__.py"),
+        ("cd sub && python3 -m selftest", "sub/selftest.py"),
+        ("make test", "GNUmakefile"),
+        ("make -C lib test", "lib/Makefile"),
+        ("npm test", "package.json"),
+        ("go test ./...", "a/b_test.go"),
+    ],
+)
+def test_what_decides_a_runner_is_pinned(command: str, path: str) -> None:
+    assert any(matches(pin, path) for pin in default_pins(command, [path]))
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("python3 -m app | diff - expected", "app.py"),
+        ("true", "pyproject.toml"),
+        ("python3 -m unittest", "app.py"),
+        ("python3 -m unittest discover -s tests", "discover/app.py"),
+    ],
+)
+def test_what_is_judged_is_not_pinned(command: str, path: str) -> None:
+    assert not any(matches(pin, path) for pin in default_pins(command, [path]))
+
+
 def test_compiled_files_never_stand_in_for_sources(tmp_path: Path) -> None:
     original: Tree = {"tests/test_a.py": (b"honest", False)}
     cheat: Tree = {
