@@ -16,7 +16,7 @@ from planloop.budget import Budget
 from planloop.errors import UserError
 from planloop.options import Options
 from planloop.sandbox import SandboxSpec
-from planloop.task import Check, ModelSpec, RunCheck, Task
+from planloop.task import Check, FileCheck, ModelSpec, PythonCheck, RunCheck, Task
 from planloop.tool import Tool
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Agent(Generic[Deps, Output]):
         style: str = "",
         unsafe_local: bool = False,
     ) -> None:
+        _refuse_misfits(tools, checks, environment)
         self._options = Options(
             model=model,
             tools=tuple(tools),
@@ -211,6 +212,8 @@ class Agent(Generic[Deps, Output]):
             self._busy.release()
 
     def _whole(self, task: str | Task) -> Task:
+        if not isinstance(task, str | Task):
+            raise UserError(f"the task is {task!r:.80}; expected a text or a Task")
         task = Task(text=task) if isinstance(task, str) else task
         if not task.text.strip():
             raise UserError("the task is empty", hint="say what is to be done")
@@ -224,6 +227,23 @@ class Agent(Generic[Deps, Output]):
         from planloop.session import Session
 
         return Session(assemble(self._options, task, os.environ))
+
+
+def _refuse_misfits(tools: Sequence[object], checks: Sequence[object], environment: object) -> None:
+    """Raise `UserError` for what is of no use as a tool, a check or an environment."""
+    from planloop.environment import Environment
+
+    for found in tools:
+        if not (isinstance(found, str) or callable(found)):
+            raise UserError(f"`tools` holds {found!r:.80}; expected functions, tools or names")
+    for check in checks:
+        if not (isinstance(check, str | RunCheck | FileCheck | PythonCheck) or callable(check)):
+            raise UserError(f"`checks` holds {check!r:.80}; expected commands, checks or functions")
+    if not (environment is None or isinstance(environment, str | Environment)):
+        raise UserError(
+            f"`environment` is {environment!r:.80}; expected an Environment object or a name",
+            hint="an object, not its class: `environment=MyWorld()`",
+        )
 
 
 def _functions(checks: Sequence[object]) -> tuple[HostCheck, ...]:

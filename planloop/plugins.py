@@ -144,7 +144,9 @@ def _attribute(module: Any, attribute: str, what: str, name: str) -> Any:
         near = difflib.get_close_matches(attribute, vars(module), n=1)
         raise UserError(
             f"{what} `{name}`: the module has no `{attribute}`",
-            hint=f"did you mean `{near[0]}`?" if near else "name a class or function that it defines",
+            hint=f"did you mean `{near[0]}`?"
+            if near
+            else "name a class or function that it defines",
         )
     own = [
         found

@@ -162,6 +162,7 @@ class Session:
                 diff, changed = await self._save_files(task, journal)
         except (InfrastructureError, OSError) as error:  # also when the time was too short
             end = _without_files(end, error)
+        end = _without_work(end, changed, rooms)
         self._tell_differences(journal)
         self._remember(rooms, run_id)
         usage = rooms.account.usage
@@ -234,6 +235,15 @@ class Session:
             left_out=self._memory.left_out,
             follows=self.last_run,
         )
+
+
+def _without_work(end: End, changed: tuple[str, ...], rooms: Rooms) -> End:
+    """Say it where checks passed and nothing had been done for it."""
+    rounds = rooms.loop.state.rounds
+    calls = [call for done in rounds for call in done.execution.calls if call.effect.is_effect]
+    if end.status is not RunStatus.SUCCESS or changed or calls:
+        return end
+    return dataclasses.replace(end, reason=f"{end.reason}; nothing was changed for it")
 
 
 async def _within_wall_time(rooms: Rooms) -> End:

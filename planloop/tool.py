@@ -408,7 +408,7 @@ def tool_table(tools: Iterable[Tool], reserved: frozenset[str]) -> dict[str, Too
     tools = list(tools)
     seen: dict[str, Tool] = {}
     for found in tools:
-        if found.name in seen:
+        if seen.get(found.name, found) is not found:
             raise UserError(
                 f"two tools are called `{found.name}`",
                 hint="leave one out (the environment brings its own), or give one another `name=`",

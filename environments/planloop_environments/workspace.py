@@ -46,7 +46,10 @@ def listing(paths: Iterable[str]) -> str:
     """A short view of a folder: files at its top, and how many each subfolder holds."""
     everything = list(paths)
     folders = Counter(path.partition("/")[0] for path in everything if "/" in path)
-    entries = [f"{_shown(name)}/ ({count} files)" for name, count in sorted(folders.items())]
+    entries = [
+        f"{_shown(name)}/ ({count} file{'s' * (count > 1)})"
+        for name, count in sorted(folders.items())
+    ]
     entries += [_shown(path) for path in sorted(everything) if "/" not in path]
     lines = [f"The workspace holds {len(everything)} files:", *entries[:_MOST_ENTRIES]]
     if len(entries) > _MOST_ENTRIES:

@@ -36,7 +36,11 @@ class Progress:
         if repeated := self._repeated_call():
             return f"the same call with the same result in {_SAME_RESULT_ROUNDS} rounds: {repeated}"
         if self._idle >= _IDLE_ROUNDS < self._rounds:
-            return f"{_IDLE_ROUNDS} rounds with no new call, changed file or better check count"
+            refused = f"; not approved: {execution.rejected}" if execution.rejected else ""
+            return (
+                f"{_IDLE_ROUNDS} rounds with no new call, changed file or better check count"
+                + refused
+            )
         return None
 
     def _is_new(

@@ -104,6 +104,11 @@ def _check(spec: SandboxSpec) -> None:
 
 async def _open_named(kind: str, spec: SandboxSpec, run_id: str, state_dir: Path) -> Sandbox:
     open_kind: Callable[..., Awaitable[Sandbox]]
+    if kind == "bubblewrap" and spec.image:
+        raise UserError(
+            f"sandbox `bubblewrap` has no images, and `{one_line(spec.image, 80)}` is asked for",
+            hint="use `docker`, or leave `image` out",
+        )
     if kind == "bubblewrap":
         from planloop.sandboxes.bubblewrap import open_bubblewrap as open_kind
     else:

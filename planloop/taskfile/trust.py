@@ -53,7 +53,8 @@ def _model_asks(settings: Settings, folder: Path) -> Iterator[tuple[str, str]]:
     if model is None:
         return
     if model.base_url is not None:
-        yield "model.base_url", f"sends the task and your files to `{model.base_url}`"
+        sends = f"sends the task and your files to `{model.base_url}`"
+        yield "model.base_url", f"{sends}, with the key in PLANLOOP_API_KEY if it is set"
     scheme, _, rest = model.name.partition(":")
     if scheme == "replay" and not is_inside(folder / rest, folder):
         yield "model", f"reads the replay `{rest}`, outside its folder"

@@ -9,6 +9,7 @@ from planloop.workspace.changes import load_changes, save_changes
 from planloop.workspace.copying import Copied, copy_workspace
 from planloop.workspace.diffing import Change, Diff, diff
 from planloop.workspace.judging import loads_in_process
+from planloop.workspace.judging_python import python_loads_in_process
 from planloop.workspace.manifest import Entry, manifest
 from planloop.workspace.outputs import collect_outputs
 from planloop.workspace.pins import Pinned, default_pins, matches, pinned_tree
@@ -38,6 +39,7 @@ __all__ = [
     "manifest",
     "matches",
     "pinned_tree",
+    "python_loads_in_process",
     "runs_by_itself",
     "save_changes",
     "undo_changes",

@@ -6,14 +6,14 @@ import ast
 import sys
 from collections.abc import Collection, Iterator
 
-_LOAD_NOTHING = frozenset(
-    "__future__ ast base64 binascii bisect bz2 calendar collections configparser contextlib copy "
-    "csv dataclasses datetime decimal difflib email enum errno filecmp fnmatch fractions functools "
-    "glob gzip hashlib heapq hmac html http io itertools json locale lzma math mimetypes operator "
-    "os pathlib platform pprint random re secrets select shlex shutil signal socket sqlite3 stat "
-    "statistics string struct subprocess sys tarfile tempfile textwrap threading time tomllib "
-    "typing unicodedata urllib uuid warnings xml zipfile zlib zoneinfo".split()
-)
+_LOAD_NOTHING = """
+__future__ ast base64 binascii bisect bz2 calendar collections configparser contextlib copy csv
+dataclasses datetime decimal difflib email enum errno filecmp fnmatch fractions functools glob
+gzip hashlib heapq hmac html http io itertools json locale lzma math mimetypes operator os pathlib
+platform pprint random re secrets select shlex shutil signal socket sqlite3 stat statistics string
+struct subprocess sys tarfile tempfile textwrap threading time tomllib typing unicodedata urllib
+uuid warnings xml zipfile zlib zoneinfo
+"""
 """Modules of the standard library that take files for data, never for code."""
 _RUN_TEXT = frozenset({"exec", "eval", "compile", "__import__", "__builtins__", "__loader__"})
 _START_WITH_PYTHON = frozenset({"sitecustomize", "usercustomize"})
@@ -36,7 +36,7 @@ def python_loads_in_process(source: str, names: Collection[str]) -> bool:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return True
-    return not {*_imported(nodes)} <= _LOAD_NOTHING or any(map(_runs_text, nodes))
+    return not {*_imported(nodes)} <= {*_LOAD_NOTHING.split()} or any(map(_runs_text, nodes))
 
 
 def _imported(nodes: Collection[ast.AST]) -> Iterator[str]:

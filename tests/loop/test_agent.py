@@ -394,8 +394,9 @@ def test_two_tools_of_one_name_and_reserved_words_are_refused() -> None:
         """Add."""
         return x
 
+    other = tool(name="double")(lambda n: n)
     with pytest.raises(UserError, match="two tools are called `double`"):
-        Agent(model=script(), tools=[double, double]).run_sync("x")
+        Agent(model=script(), tools=[double, other]).run_sync("x")
     with pytest.raises(UserError, match="clashes with `sum`"):
         Agent(model=script(), tools=[total]).run_sync("x")
 
@@ -426,3 +427,35 @@ def test_concurrent_runs_of_several_agents_do_not_meet() -> None:
         return outputs
 
     assert sorted(anyio.run(go)) == [2 * n for n in range(20)]  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tools": [3]}, "`tools` holds 3"),
+        ({"checks": [3]}, "`checks` holds 3"),
+        ({"environment": 3}, "`environment` is 3"),
+        ({"environment": World}, "an object, not its class"),
+    ],
+)
+def test_what_is_no_tool_check_or_environment_is_refused(
+    options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        Agent(model=script(), **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="expected a text or a Task"):
+        Agent(model=script()).run_sync(3)  # type: ignore[arg-type]
+
+
+def test_success_without_any_work_says_so() -> None:
+    def always(candidate: Candidate) -> bool:
+        return True
+
+    result = Agent(model=script("Nothing to do."), checks=[always]).run_sync("x")
+    assert result.status is RunStatus.SUCCESS
+    assert "nothing was changed for it" in result.reason
+
+
+def test_the_same_tool_named_twice_counts_once() -> None:
+    agent = Agent(model=script(block("done(double(2))")), tools=[double, double])
+    assert agent.run_sync("x").output == 4

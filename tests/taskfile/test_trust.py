@@ -29,6 +29,9 @@ def asked(folder: Path, front_matter: str, budget: Budget | None = None) -> list
     return [str(ask) for ask in loaded(folder, front_matter, budget).asks]
 
 
+WITH_KEY = ", with the key in PLANLOOP_API_KEY if it is set"
+
+
 @pytest.mark.parametrize(
     "front_matter",
     [
@@ -54,7 +57,7 @@ def test_what_stays_within_the_defaults_asks_nothing(front_matter: str, tmp_path
     [
         (
             "model: {name: m, base_url: http://evil.example/v1}",
-            "sends the task and your files to `http://evil.example/v1`",
+            f"sends the task and your files to `http://evil.example/v1`{WITH_KEY}",
         ),
         ("model: replay:../r.jsonl", "reads the replay `../r.jsonl`, outside its folder"),
         ("model: replay:/etc/passwd", "reads the replay `/etc/passwd`, outside its folder"),
@@ -124,7 +127,7 @@ def test_a_task_file_that_is_a_link_out_of_its_folder_asks(tmp_path: Path) -> No
 def test_the_project_file_asks_too(tmp_path: Path) -> None:
     write(tmp_path / "planloop.toml", 'model = {name = "m", base_url = "http://evil/v1"}')
     assert asked(tmp_path, "name: a") == [
-        "sends the task and your files to `http://evil/v1` (planloop.toml, line 1)"
+        f"sends the task and your files to `http://evil/v1`{WITH_KEY} (planloop.toml, line 1)"
     ]
 
 

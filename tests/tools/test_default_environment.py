@@ -22,10 +22,10 @@ async def test_the_workspace_is_shown_again_only_when_it_changed(sandbox: Sandbo
     environment = Workspace()
     await environment.setup(World(deps=None, sandbox=sandbox, folder=None))
     await sandbox.write_file("src/a.py", b"1")
-    assert await environment.observe() == "The workspace holds 1 files:\nsrc/ (1 files)"
+    assert await environment.observe() == "The workspace holds 1 files:\nsrc/ (1 file)"
     assert await environment.observe() is None
     await sandbox.write_file("b", b"1")
-    assert await environment.observe() == "The workspace holds 2 files:\nsrc/ (1 files)\nb"
+    assert await environment.observe() == "The workspace holds 2 files:\nsrc/ (1 file)\nb"
 
 
 def test_it_offers_planloops_own_tools() -> None:
