@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,18 @@ TARGETS = st.lists(STEPS, min_size=1, max_size=5).map("/".join).filter(bool)
 PLACES = ["l", "a/m", "a/b/n", "b/l", "m"]
 
 
+def leads_in_circles(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
 @patient
 @given(st.dictionaries(st.sampled_from(PLACES), TARGETS, max_size=5))
 def test_links_that_may_stay_never_lead_out_whatever_others_there_are(
@@ -29,7 +42,8 @@ def test_links_that_may_stay_never_lead_out_whatever_others_there_are(
         for path, target in kept.items():
             (root / path).symlink_to(target)
         for path in kept:
-            assert Path(os.path.realpath(root / path)).is_relative_to(root)
+            # For a link that only leads to itself, realpath guesses; the kernel goes nowhere.
+            assert leads_in_circles(root / path) or real(root / path).is_relative_to(root)
 
 
 def test_links_that_leave_are_seen_by_their_text() -> None:
