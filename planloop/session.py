@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 
 from planloop.budget import Account, Budget
+from planloop.ending import End, last_verdict
 from planloop.errors import InfrastructureError, UserError
 from planloop.events import RunEnded, RunStarted, Warned
 from planloop.feedback.checks import HostCheck
-from planloop.loop import End, last_verdict
 from planloop.messages import Model
 from planloop.models import ContextTooLong, Recorder, ReplayModel
 from planloop.planner.prompt import Prompt

@@ -1,0 +1,40 @@
+"""The roles of the loop: all that it knows of who plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from planloop.plan import Plan
+from planloop.state import Execution, Feedback, Rejected, State
+
+
+class PlannerRole(Protocol):
+    """Says what to do next."""
+
+    def plan(self, state: State) -> Awaitable[Plan]: ...
+    def wrap_up(self, state: State, why: str) -> Awaitable[str | None]: ...
+
+
+class ApproverRole(Protocol):
+    """May refuse a plan."""
+
+    def review(self, plan: Plan, state: State) -> Awaitable[Plan | Rejected]: ...
+
+
+class ExecutorRole(Protocol):
+    """Carries plans out."""
+
+    def execute(self, plan: Plan | Rejected, state: State) -> Awaitable[Execution]: ...
+
+
+class CollectorRole(Protocol):
+    """Says what happened."""
+
+    def collect(self, plan: Plan, execution: Execution, state: State) -> Awaitable[Feedback]: ...
+
+
+class AccountRole(Protocol):
+    """Counts rounds."""
+
+    def begin_round(self) -> int: ...
