@@ -5,11 +5,9 @@ The judged code never shares a live sandbox with its check, and pinned paths are
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import shlex
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -25,7 +23,13 @@ from planloop.observation import Status
 from planloop.sandbox import Command, Completed, FileStamp, Sandbox
 from planloop.state import CheckResult, Execution, PinnedCheck, State
 from planloop.task import Check, FileCheck, PythonCheck, RunCheck
-from planloop.workspace import Workbench, default_pins, loads_in_process, pinned_tree
+from planloop.workspace import (
+    Workbench,
+    default_pins,
+    loads_in_process,
+    pinned_tree,
+    python_loads_in_process,
+)
 from planloop.workspace.pins import matches
 
 _SHOWN_BYTES = 4_000
@@ -180,21 +184,10 @@ def _command(check: RunCheck | PythonCheck) -> Command:
 
 
 def _in_process(check: RunCheck | PythonCheck, tree: Path) -> bool:
-    """Whether the check loads judged code into its own process, which could then forge it."""
+    """Whether judged code runs where the check runs, and could then forge it."""
     if isinstance(check, RunCheck):
         return loads_in_process(check.run)
-    found = {path.stem if path.suffix == ".py" else path.name for path in tree.iterdir()}
-    if found & (sys.stdlib_module_names | {"sitecustomize", "usercustomize"}):
-        return True
-    try:
-        nodes = list(ast.walk(ast.parse(check.python)))
-    except (SyntaxError, ValueError, RecursionError):
-        return True
-    plain = [n for n in nodes if isinstance(n, ast.Import)]
-    imported = {alias.name.split(".")[0] for node in plain for alias in node.names}
-    imported |= {(n.module or "").split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom)}
-    dynamic = {n.id for n in nodes if isinstance(n, ast.Name)} & {"exec", "eval", "__import__"}
-    return bool(imported & (found | {"importlib", "runpy"}) or dynamic)
+    return python_loads_in_process(check.python, [path.name for path in tree.iterdir()])
 
 
 def _file(check: FileCheck, result: Path | None) -> CheckResult:

@@ -11,11 +11,13 @@ __future__ ast base64 binascii bisect bz2 calendar collections configparser cont
 dataclasses datetime decimal difflib email enum errno filecmp fnmatch fractions functools glob
 gzip hashlib heapq hmac html http io itertools json locale lzma math mimetypes operator os pathlib
 platform pprint random re secrets select shlex shutil signal socket sqlite3 stat statistics string
-struct subprocess sys tarfile tempfile textwrap threading time tomllib typing unicodedata urllib
+struct sys tarfile tempfile textwrap threading time tomllib typing unicodedata urllib
 uuid warnings xml zipfile zlib zoneinfo
 """
 """Modules of the standard library that take files for data, never for code."""
 _RUN_TEXT = frozenset({"exec", "eval", "compile", "__import__", "__builtins__", "__loader__"})
+_START_PROGRAMS = ("exec", "spawn", "posix_spawn", "fork", "popen", "system", "startfile")
+"""Beginnings of the names in `os` that do."""
 _START_WITH_PYTHON = frozenset({"sitecustomize", "usercustomize"})
 
 
@@ -48,12 +50,12 @@ def _imported(nodes: Collection[ast.AST]) -> Iterator[str]:
 
 
 def _runs_text(node: ast.AST) -> bool:
-    """Whether it may run text as Python, or make another program of this very process."""
+    """Whether it may run text as Python, or start a program that could write into this one."""
     match node:
         case ast.Name(id=name):
             return name in _RUN_TEXT
         case ast.Attribute(attr=name):
-            return name in _RUN_TEXT - {"compile"} or name.startswith("exec")
+            return name in _RUN_TEXT - {"compile"} or name.startswith(_START_PROGRAMS)
         case ast.ImportFrom(names=names):
-            return any(alias.name.startswith("exec") for alias in names)
+            return any(alias.name.startswith(_START_PROGRAMS) for alias in names)
     return False

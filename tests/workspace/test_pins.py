@@ -158,16 +158,14 @@ def test_pins_match_whole_paths(pattern: str, path: str, expected: bool) -> None
 @pytest.mark.parametrize(
     "command",
     [
-        "./prog | diff - expected",
-        "./prog < in.txt | sort | cmp - expected.txt",
-        "python3 prog.py | diff -q - expected",
+        "diff report.md expected",
+        "sort out.txt | cmp - expected.txt",
         "test -f report.md",
         "[ -s out.csv ] && grep -q total out.csv",
         "! grep -rn TODO src",
         "diff out expected > /dev/null 2>&1",
-        '[ "$(./prog 3 4)" = 7 ]',
-        "LANG=C ./prog | cmp - expected",
-        "build/prog | grep -q 42",
+        '[ "$(cat out | wc -l)" = 7 ]',
+        "tail -n 1 log | grep -q 42",
     ],
 )
 def test_commands_that_only_look_from_outside(command: str) -> None:
@@ -177,6 +175,11 @@ def test_commands_that_only_look_from_outside(command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "./prog | diff - expected",
+        '[ "$(./prog 3 4)" = 7 ]',
+        "LANG=C ./prog | cmp - expected",
+        "build/prog | grep -q 42",
+        "sort --compress-program=./prog out",
         "pytest",
         "python -m unittest discover -s tests",
         "python3 tests/check.py",
