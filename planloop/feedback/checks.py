@@ -33,6 +33,8 @@ from planloop.workspace import (
 from planloop.workspace.pins import matches
 
 _SHOWN_BYTES = 4_000
+_MOST_BYTES = 64_000_000
+"""Of a file whose text is compared."""
 
 OpenClean = Callable[[], AbstractAsyncContextManager[Sandbox]]
 """Opens a sandbox with an empty workspace."""
@@ -207,6 +209,8 @@ def _file_problem(check: FileCheck, result: Path | None) -> str | None:
         return f"`{check.file}` does not exist" if not path.exists() else "it is no regular file"
     if check.contains is None and check.equals is None:
         return None
+    if path.stat().st_size > _MOST_BYTES:
+        return f"it is larger than the {_MOST_BYTES:,} bytes that a check looks into"
     text = path.read_bytes().decode("utf-8", "replace")
     if check.contains is not None and check.contains not in text:
         return f"it does not contain {check.contains!r}"

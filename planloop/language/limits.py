@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from planloop.errors import PlanloopError
-from planloop.values import MAX_DEPTH, Value
+from planloop.values import MAX_BITS, MAX_DEPTH, Value
 
 MAX_SOURCE_BYTES: Final = 65_536
 MAX_NESTING: Final = 100
@@ -25,8 +25,6 @@ MAX_SIZE: Final = 20_000_000
 """Characters that a built value would print as, about; shared parts count each time."""
 MAX_KEPT: Final = 100_000_000
 """The sizes of all values together that a flow builds and binds."""
-MAX_BITS: Final = 14_000
-"""Of an integer; Python itself prints no longer ones."""
 MAX_FORMAT: Final = 1_000
 """Of any width or precision in a format."""
 MAX_COLLISIONS: Final = 1_000

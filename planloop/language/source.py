@@ -7,7 +7,8 @@ import re
 import warnings
 
 from planloop.errors import PlanInvalid
-from planloop.language.limits import MAX_BITS, MAX_NESTING, MAX_SOURCE_BYTES
+from planloop.language.limits import MAX_NESTING, MAX_SOURCE_BYTES
+from planloop.values import MAX_BITS
 
 
 def read_source(source: str) -> ast.Module:
