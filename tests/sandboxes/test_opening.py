@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import anyio
 import pytest
 
 from planloop.errors import UserError
@@ -165,6 +167,18 @@ def cgroups_called(name: str) -> list[Path]:
     return [Path(folder, name) for folder, below, _ in walk if name in below]
 
 
+async def removed(group: Path) -> None:
+    """The kernel keeps a group busy for a moment after its last process is gone."""
+    with anyio.fail_after(5):
+        while True:
+            try:
+                return group.rmdir()
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                await anyio.sleep(0.005)
+
+
 async def test_a_killed_host_leaves_no_process(kind: str, tmp_path: Path) -> None:
     marker = uuid.uuid4().hex
     host = subprocess.Popen(
@@ -182,7 +196,7 @@ async def test_a_killed_host_leaves_no_process(kind: str, tmp_path: Path) -> Non
         assert (left / "owner").read_text().startswith(f"{host.pid}+")
         shutil.rmtree(left)
         for group in cgroups_called(left.name):
-            group.rmdir()
+            await removed(group)
     if kind == "docker":
         listing = ["docker", "ps", "-aq", "--filter", f"label=planloop.run={marker}"]
         for _ in range(100):
