@@ -57,7 +57,10 @@ class Environment:
         return ()
 
     async def snapshot(self) -> Any:
-        """A token for the present state. Called before a lineage's first effect."""
+        """A token for the present state.
+
+        Called before a lineage's first effect, and before a statement that could be half executed.
+        """
         return None
 
     async def restore(self, token: Any) -> None:

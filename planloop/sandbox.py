@@ -155,6 +155,10 @@ class Sandbox(Protocol):
         """Remember the workspace as it is now."""
         ...
 
+    async def forget(self, snapshot: Snapshot) -> None:
+        """Give up a snapshot and the room that it takes. Safe to call twice."""
+        ...
+
     async def restore(self, snapshot: Snapshot) -> None:
         """Bring the workspace back to a snapshot; everything that still runs is ended."""
         ...

@@ -7,6 +7,8 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
+import anyio
+
 from planloop.environment import Environment
 from planloop.errors import SandboxLost
 from planloop.events import SnapshotTaken, Warned
@@ -37,6 +39,8 @@ class Files:
         self._lineage = 0
         self._start: _Moment | None = None
         self._marks: dict[int, _Moment] = {}
+        self._taken: set[Snapshot] = set()
+        self._preparing = anyio.Lock()
         self._losses: Counter[str] = Counter()
         self.version = 0
         """Grows with every effect and restore; equal versions mean equal files."""
@@ -56,12 +60,13 @@ class Files:
 
     async def before_effect(self, statement: Statement) -> None:
         """Make sure that what is about to change can be put back."""
-        if self._start is None:
-            self._start = await self._moment()
-        if statement.index not in self._marks and not is_one_call(statement):
-            self._marks[statement.index] = await self._moment()
-        if self._stamps is None and self.sandbox:
-            self._stamps = await self.sandbox.scan()
+        async with self._preparing:
+            if self._start is None:
+                self._start = await self._moment()
+            if statement.index not in self._marks and not is_one_call(statement):
+                self._marks[statement.index] = await self._moment()
+            if self._stamps is None and self.sandbox:
+                self._stamps = await self.sandbox.scan()
 
     async def changed(self) -> tuple[str, ...]:
         """Paths that the effect which just ended added, changed or deleted, caches aside."""
@@ -127,7 +132,16 @@ class Files:
         if self._latest is None:
             self._latest = await self.sandbox.snapshot()
             self._journal.emit(SnapshotTaken(id=self._latest.id, lineage=self._lineage))
+            await self._forget_unused(self.sandbox, self._latest)
         return self._latest
+
+    async def _forget_unused(self, sandbox: Sandbox, latest: Snapshot) -> None:
+        """Keep what may still be gone back to: a run of many rounds must not fill the disk."""
+        moments = [*self._marks.values(), *([self._start] if self._start else [])]
+        needed = {latest, *(moment.files for moment in moments if moment.files)}
+        for snapshot in self._taken - needed:
+            await sandbox.forget(snapshot)
+        self._taken = (self._taken & needed) | {latest}
 
     async def _restore(self, snapshot: Snapshot) -> None:
         if self.sandbox is None:

@@ -112,6 +112,10 @@ class LocalSandbox:
         """As `Sandbox.snapshot`."""
         return await self._thread(lambda: self._snapshots.take(self._files))
 
+    async def forget(self, snapshot: Snapshot) -> None:
+        """As `Sandbox.forget`."""
+        await self._thread(lambda: self._snapshots.forget(snapshot))
+
     async def restore(self, snapshot: Snapshot) -> None:
         """As `Sandbox.restore`."""
         self._check_usable()

@@ -110,6 +110,10 @@ class ResidentSandbox:
         files = self._machinery.files
         return await self._thread(lambda: self._snapshots.take(files))
 
+    async def forget(self, snapshot: Snapshot) -> None:
+        """As `Sandbox.forget`."""
+        await anyio.to_thread.run_sync(self._snapshots.forget, snapshot, limiter=self._threads)
+
     async def restore(self, snapshot: Snapshot) -> None:
         """As `Sandbox.restore`; a lost sandbox is begun anew for it."""
         with anyio.CancelScope(shield=True):

@@ -46,6 +46,11 @@ class Snapshots:
         files.empty()
         files.copy_in(source, ours=True)
 
+    def forget(self, snapshot: Snapshot) -> None:
+        """Remove one snapshot. Safe to call twice."""
+        if snapshot.id.isdigit():
+            tree.remove(self._folder / snapshot.id)
+
     def remove(self) -> None:
         """Remove every snapshot. Safe to call twice."""
         tree.remove(self._folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,20 @@ def test_a_second_loss_by_an_equal_call_ends_the_run_as_an_error(tmp_path: Path)
     result, told = run(replies, tmp_path)
     assert result.status is RunStatus.ERROR
     assert len(told) == 2
+
+
+def test_a_run_of_many_rounds_holds_few_snapshots(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\n")
+    held: list[int] = []
+
+    def count(plan: object) -> None:
+        held.append(
+            len(list(Path(tempfile.gettempdir()).glob("planloop-*/sandbox-*/planloop-*/*/a.txt")))
+        )
+
+    replies = iter([block(f'x = shell("echo {n} > n").exit + 0') for n in range(8)] + ["Done."])
+    agent = Agent(model=FunctionModel(lambda _: next(replies)), sandbox="bubblewrap", approve=count)
+    agent.run_sync(Task(text="x", folder=tmp_path))
+    agent.close()
+    assert max(held) >= 1
+    assert max(held) <= 4

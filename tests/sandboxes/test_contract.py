@@ -371,3 +371,17 @@ async def test_close_ends_what_runs_and_can_be_repeated(opened: Opened) -> None:
     assert hostile.host_processes(marker) == []
     with pytest.raises(SandboxLost, match="closed"):
         await sandbox.run(Command(line="true"))
+
+
+async def test_a_forgotten_snapshot_is_gone_and_others_stay(sandbox: Sandbox) -> None:
+    await sandbox.write_file("f", b"1")
+    first = await sandbox.snapshot()
+    await sandbox.write_file("f", b"2")
+    second = await sandbox.snapshot()
+    await sandbox.forget(first)
+    await sandbox.forget(first)
+    with pytest.raises(ValueError, match="no snapshot"):
+        await sandbox.restore(first)
+    await sandbox.write_file("f", b"3")
+    await sandbox.restore(second)
+    assert await sandbox.read_file("f") == b"2"
