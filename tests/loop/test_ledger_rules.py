@@ -317,3 +317,25 @@ def test_a_spent_budget_lets_a_running_external_call_come_to_its_result(tmp_path
     (folder,) = (tmp_path / ".planloop" / "runs").iterdir()
     ends = [one.event for one in read_log(folder)[0] if isinstance(one.event, CallEnded)]
     assert sorted(str(end.observation.value) for end in ends) == ["mailed", "shipped"]
+
+
+@pytest.mark.rule("R1")
+def test_a_new_external_call_sees_the_files_as_they_were_at_its_place_in_the_text() -> None:
+    world = World()
+    world.broken = {"x"}
+    sent: list[dict[str, str]] = []
+
+    @tool
+    def send() -> int:
+        """Send the files as they are."""
+        sent.append(dict(world.files))
+        return len(sent)
+
+    first = 'put("a", "1")\nput("b", "2")\nlook("x")\ndone()'
+    inserted = 'put("a", "1")\nsend()\nput("b", "2")\nlook("x")\ndone()'
+    result, _ = scripted(
+        world, [block(first), block(inserted)], tools=[send], approve=mending(world)
+    )
+    assert result.status is RunStatus.ANSWERED
+    assert sent == [{"a": "1"}]
+    assert world.files == {"a": "1", "b": "2"}
