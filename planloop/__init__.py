@@ -30,9 +30,35 @@ if TYPE_CHECKING:
     from planloop.messages import Message, Model, Profile, Reply, Request
     from planloop.models import FunctionModel, OpenAIChat, ReplayModel
     from planloop.observation import Status
-    from planloop.sandbox import Command, Completed, Limits, Sandbox, SandboxSpec
+    from planloop.sandbox import (
+        Command,
+        CommandReady,
+        Completed,
+        FileStamp,
+        Limits,
+        OnOutput,
+        OutputReady,
+        PortReady,
+        Process,
+        Ready,
+        Sandbox,
+        SandboxSpec,
+        Service,
+        ServiceState,
+        Snapshot,
+    )
+    from planloop.sandboxes import open_sandbox
     from planloop.state import CheckResult, Result, RunStatus, Verdict
-    from planloop.task import FileCheck, ModelSpec, PythonCheck, RunCheck, Task, WorkspaceSpec
+    from planloop.task import (
+        FileCheck,
+        ModelSpec,
+        PackagesSpec,
+        PythonCheck,
+        RunCheck,
+        SetupSpec,
+        Task,
+        WorkspaceSpec,
+    )
     from planloop.tool import Context, Effect, Tool
 else:
     _HOMES = {
@@ -53,9 +79,35 @@ else:
         "messages": ("Message", "Model", "Profile", "Reply", "Request"),
         "models": ("FunctionModel", "OpenAIChat", "ReplayModel"),
         "observation": ("Status",),
-        "sandbox": ("Command", "Completed", "Limits", "Sandbox", "SandboxSpec"),
+        "sandbox": (
+            "Command",
+            "CommandReady",
+            "Completed",
+            "FileStamp",
+            "Limits",
+            "OnOutput",
+            "OutputReady",
+            "PortReady",
+            "Process",
+            "Ready",
+            "Sandbox",
+            "SandboxSpec",
+            "Service",
+            "ServiceState",
+            "Snapshot",
+        ),
+        "sandboxes": ("open_sandbox",),
         "state": ("CheckResult", "Result", "RunStatus", "Verdict"),
-        "task": ("FileCheck", "ModelSpec", "PythonCheck", "RunCheck", "Task", "WorkspaceSpec"),
+        "task": (
+            "FileCheck",
+            "ModelSpec",
+            "PackagesSpec",
+            "PythonCheck",
+            "RunCheck",
+            "SetupSpec",
+            "Task",
+            "WorkspaceSpec",
+        ),
         "tool": ("Context", "Effect", "Tool"),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -81,11 +133,13 @@ __all__ = [
     "Candidate",
     "CheckResult",
     "Command",
+    "CommandReady",
     "Completed",
     "Context",
     "Effect",
     "Environment",
     "FileCheck",
+    "FileStamp",
     "FunctionModel",
     "InfrastructureError",
     "Limits",
@@ -93,10 +147,16 @@ __all__ = [
     "Model",
     "ModelSpec",
     "ModelUnavailable",
+    "OnOutput",
     "OpenAIChat",
+    "OutputReady",
+    "PackagesSpec",
     "PlanloopError",
+    "PortReady",
+    "Process",
     "Profile",
     "PythonCheck",
+    "Ready",
     "ReplayModel",
     "Reply",
     "Request",
@@ -106,6 +166,10 @@ __all__ = [
     "Sandbox",
     "SandboxLost",
     "SandboxSpec",
+    "Service",
+    "ServiceState",
+    "SetupSpec",
+    "Snapshot",
     "Status",
     "Task",
     "TaskError",
@@ -116,5 +180,6 @@ __all__ = [
     "WorkspaceSpec",
     "World",
     "__version__",
+    "open_sandbox",
     "tool",
 ]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from planloop.budget import Budget
 from planloop.errors import UserError
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from planloop.events import Event
     from planloop.feedback.approval import Approve
     from planloop.feedback.checks import HostCheck
-    from planloop.messages import Model, Reply, Request
+    from planloop.messages import Model
+    from planloop.models.function import ModelFunction
     from planloop.planner.prompt import Prompt
     from planloop.session import Session
     from planloop.state import Result
@@ -39,7 +40,11 @@ class Agent(Generic[Deps, Output]):
 
     Args:
         model: `provider:model`, `replay:FILE`, a model object, or a function from a request to a
-            reply's text. None looks at `PLANLOOP_MODEL`, provider keys and local servers.
+            reply's text, or to its pieces as an async generator. None looks at `PLANLOOP_MODEL`,
+            provider keys and local servers.
+        executor: the model of goals and `llm` calls; None for the one that plans.
+        on_fail: what comes of a goal or external call that fails for the second time: `tell` the
+            planner, or `decompose` it into goals of its own.
         tools: functions, with or without `@tool`, or names.
         environment: an object, a name, `module:Class` or a path; None is the workspace where
             there is a sandbox, and an empty world where there is none.
@@ -58,7 +63,8 @@ class Agent(Generic[Deps, Output]):
     def __init__(
         self,
         *,
-        model: str | ModelSpec | Model | Callable[[Request], str | Reply] | None = None,
+        model: str | ModelSpec | Model | ModelFunction | None = None,
+        executor: str | ModelSpec | Model | ModelFunction | None = None,
         tools: Sequence[Tool | Callable[..., Any] | str] = (),
         environment: Environment | str | None = None,
         sandbox: SandboxSpec | str | None = None,
@@ -69,11 +75,14 @@ class Agent(Generic[Deps, Output]):
         store: str | Path | None = None,
         approve: Approve | None = None,
         style: str = "",
+        on_fail: Literal["tell", "decompose"] | None = None,
         unsafe_local: bool = False,
     ) -> None:
         _refuse_misfits(tools, checks, environment)
         self._options = Options(
             model=model,
+            executor=executor,
+            on_fail=_on_fail(on_fail),
             tools=tuple(tools),
             environment=environment,
             sandbox=SandboxSpec(kind=sandbox) if isinstance(sandbox, str) else sandbox,
@@ -244,6 +253,16 @@ def _refuse_misfits(tools: Sequence[object], checks: Sequence[object], environme
             f"`environment` is {environment!r:.80}; expected an Environment object or a name",
             hint="an object, not its class: `environment=MyWorld()`",
         )
+
+
+def _on_fail(
+    said: Literal["tell", "decompose"] | None,
+) -> Literal["tell", "decompose"] | None:
+    if said not in (None, "tell", "decompose"):
+        raise UserError(
+            f"`on_fail` is {said!r:.60}; expected `tell` or `decompose`",
+        )
+    return said
 
 
 def _functions(checks: Sequence[object]) -> tuple[HostCheck, ...]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from planloop.environment import Environment
 from planloop.feedback.output import OutputType
-from planloop.models import resolve_model
+from planloop.messages import Model
+from planloop.models import ReplayModel, resolve_model
 from planloop.options import Options
 from planloop.plugins import resolve_environment, resolve_tool
 from planloop.rooms import Setup
 from planloop.sandbox import SandboxSpec
-from planloop.task import Task
+from planloop.task import ModelSpec, Task
 from planloop.tool import Tool, tool
 from planloop.trace.store import RunStore
 
@@ -37,8 +38,12 @@ def assemble(options: Options, task: Task, environ: Mapping[str, str]) -> Setup:
         )
     named = options.model or task.model
     model = resolve_model(named, environ=environ, base=base)
+    executor = _executor(options, task, model.model, environ, base)
     return Setup(
         model=model.model,
+        executor=executor,
+        owns_executor=executor not in (None, options.executor),
+        decomposes=(options.on_fail or task.on_fail) == "decompose",
         price=model.price,
         owns_model=model.model is not named,
         tools=tools,
@@ -51,6 +56,29 @@ def assemble(options: Options, task: Task, environ: Mapping[str, str]) -> Setup:
         store=None if options.store is None else RunStore(options.store),
         unsafe_local=options.unsafe_local,
         style=options.style,
+    )
+
+
+def _executor(
+    options: Options, task: Task, planner: Model, environ: Mapping[str, str], base: Path
+) -> Model | None:
+    """The model of goals and `llm` calls; None if it is the planner's.
+
+    A replay holds what was said in goals too, so that it needs no other model beside it.
+    """
+    named = options.executor or task.executor
+    if isinstance(planner, ReplayModel) and (planner.executor or not is_replay(named)):
+        return planner.executor
+    if named is None:
+        return None
+    return resolve_model(named, environ=environ, base=base).model
+
+
+def is_replay(named: object) -> bool:
+    """Whether a model is named that is a recording."""
+    name = named.name if isinstance(named, ModelSpec) else named
+    return isinstance(named, ReplayModel) or (
+        isinstance(name, str) and name.strip().startswith("replay:")
     )
 
 
@@ -69,7 +97,7 @@ def _needed_sandbox(
     """One is opened only if something needs it: plain host tools run on any machine."""
     needed = (
         task.folder is not None
-        or bool(task.checks)
+        or bool(task.checks or task.setup or task.packages)
         or any(found.needs_sandbox for found in tools)
         or (environment is not None and environment.needs_sandbox)
     )

@@ -117,6 +117,8 @@ class BudgetSpent(PlanloopError):
 
     def __init__(self, limit: str, allowed: float, spent: float, needed: float = 0) -> None:
         text = f"{limit} spent: {spent:g} of {allowed:g}"
+        if limit == "sandbox_s":
+            text = f"sandbox-time spent: {spent:.1f} s of {allowed:g} s"
         if needed and spent < allowed:
             text += f", and the next step could need {needed:g}"
         super().__init__(text)

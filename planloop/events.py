@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeAlias
 from planloop.budget import Budget, Usage
 from planloop.codec import reader, to_plain
 from planloop.errors import UserError
-from planloop.observation import Observation
+from planloop.observation import Observation, Status
 from planloop.plan import Place
+from planloop.sandbox import ServiceState
 from planloop.state import CheckResult, PlanMode, RunStatus, StatementResult
 from planloop.tool import Effect
 from planloop.values import Value
@@ -24,8 +25,16 @@ SCHEMA_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Nestable:
+    """What may happen inside a call of the run too: in the nested run of a goal, say."""
+
+    within: int | None = None
+    """Serial number of that call; None for the run itself."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """The first event of a run."""
+    """The first event of a run, but for what is live only."""
 
     run_id: str
     task: str
@@ -39,18 +48,60 @@ class RunStarted:
     tools: tuple[str, ...]
     budget: Budget
     checks: tuple[str, ...]
+    sandbox_because: str = ""
+    """Why `auto` did not take the first kind."""
     unenforced: tuple[str, ...] = ()
     """Limits that the sandbox cannot enforce here."""
     left_out: tuple[str, ...] = ()
     """What the copy of the workspace leaves out."""
     follows: str | None = None
     """The run that this one follows up."""
+    executor: str | None = None
+    """The model of goals and `llm` calls, if it is another one."""
     schema: int = SCHEMA_VERSION
     kind: Literal["run_started"] = "run_started"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelAsked:
+class SetupStarted:
+    """A setup command begins, before the run does. Live only: never in the trace."""
+
+    what: str
+    """`packages` or `setup`."""
+    command: str
+    kind: Literal["setup_started"] = "setup_started"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SetupOutput:
+    """A piece of a setup command's output. Live only: never in the trace."""
+
+    text: str
+    kind: Literal["setup_output"] = "setup_output"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SetupEnded:
+    """What made the sandbox ready before the run, with the network open."""
+
+    what: str
+    """`apt`, `packages` or `setup`."""
+    commands: tuple[str, ...]
+    network: str
+    layer: str
+    """The hash of everything that it could see."""
+    cached: bool = False
+    """Nothing ran: an earlier run of the same had made it."""
+    exit_code: int = 0
+    """Of the last command; any other than 0 would have ended the run."""
+    duration_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What could not be kept, one sentence each."""
+    kind: Literal["setup_ended"] = "setup_ended"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelAsked(Nestable):
     """A request is about to be sent."""
 
     conversation: str
@@ -59,7 +110,7 @@ class ModelAsked:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelReplied:
+class ModelReplied(Nestable):
     """A whole reply arrived."""
 
     conversation: str
@@ -73,7 +124,7 @@ class ModelReplied:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplyRefused:
+class ReplyRefused(Nestable):
     """A reply is no valid plan; the planner is told and asked again, on the budget."""
 
     message: str
@@ -83,7 +134,7 @@ class ReplyRefused:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PlanStarted:
+class PlanStarted(Nestable):
     """A valid plan begins to run."""
 
     round: int
@@ -97,7 +148,7 @@ class PlanStarted:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CallStarted:
+class CallStarted(Nestable):
     """On disk before the call has an effect."""
 
     serial: int
@@ -115,11 +166,13 @@ class CallStarted:
     version: str = ""
     again: bool = False
     idempotency_key: str = ""
+    ahead: int | None = None
+    """The number of the `call_begun_ahead` that it goes on with: it runs since then."""
     kind: Literal["call_started"] = "call_started"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CallEnded:
+class CallEnded(Nestable):
     """The call is over."""
 
     serial: int
@@ -128,7 +181,7 @@ class CallEnded:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CallServed:
+class CallServed(Nestable):
     """A call of a revision took its result from the ledger: nothing ran."""
 
     serial: int
@@ -141,7 +194,49 @@ class CallServed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StatementEnded:
+class CallBegunAhead(Nestable):
+    """A call without an effect begins while its plan is still being written."""
+
+    number: int
+    """Among the calls of the run that began early, from 1."""
+    round: int
+    place: Place
+    line: int
+    scope: str | None
+    tool: str
+    arguments: dict[str, Value]
+    effect: Effect
+    kind: Literal["call_begun_ahead"] = "call_begun_ahead"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallEndedAhead(Nestable):
+    """A call that began early has its result, which waits for the plan."""
+
+    number: int
+    status: Status
+    duration_s: float
+    kind: Literal["call_ended_ahead"] = "call_ended_ahead"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallDropped(Nestable):
+    """A call that began early was for nothing: no plan took it over."""
+
+    number: int
+    kind: Literal["call_dropped"] = "call_dropped"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GoalDecomposed(Nestable):
+    """A call that keeps failing is done in parts, each a goal."""
+
+    parts: tuple[str, ...]
+    kind: Literal["goal_decomposed"] = "goal_decomposed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StatementEnded(Nestable):
     """A statement of the plan is over."""
 
     round: int
@@ -150,7 +245,7 @@ class StatementEnded:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PlanEnded:
+class PlanEnded(Nestable):
     """The plan is over; `settled` are the entries whose statements finished."""
 
     round: int
@@ -161,7 +256,7 @@ class PlanEnded:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PassRestarted:
+class PassRestarted(Nestable):
     """The workspace went back to the lineage's snapshot and the plan runs from its top."""
 
     round: int
@@ -170,7 +265,7 @@ class PassRestarted:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SnapshotTaken:
+class SnapshotTaken(Nestable):
     """The workspace was remembered."""
 
     id: str
@@ -179,7 +274,15 @@ class SnapshotTaken:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NoteMade:
+class ServicesChanged:
+    """What runs in the background of the sandbox is not what it was."""
+
+    services: tuple[ServiceState, ...]
+    kind: Literal["services_changed"] = "services_changed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoteMade(Nestable):
     """The plan said something to its planner."""
 
     text: str
@@ -205,7 +308,7 @@ class CheckEnded:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FeedbackGiven:
+class FeedbackGiven(Nestable):
     """What the planner is told; the round is over."""
 
     round: int
@@ -216,7 +319,7 @@ class FeedbackGiven:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OutputSeen:
+class OutputSeen(Nestable):
     """A piece of a running call's output. Live only: never in the trace."""
 
     serial: int
@@ -226,7 +329,17 @@ class OutputSeen:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplyProgress:
+class StatementOutput(Nestable):
+    """A piece of what a running program prints. Live only: never in the trace."""
+
+    index: int
+    stream: str
+    text: str
+    kind: Literal["statement_output"] = "statement_output"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplyProgress(Nestable):
     """A piece of a reply being written. Live only: never in the trace."""
 
     conversation: str
@@ -258,6 +371,9 @@ class RunEnded:
 
 Event: TypeAlias = (
     RunStarted
+    | SetupStarted
+    | SetupOutput
+    | SetupEnded
     | ModelAsked
     | ModelReplied
     | ReplyRefused
@@ -265,21 +381,27 @@ Event: TypeAlias = (
     | CallStarted
     | CallEnded
     | CallServed
+    | CallBegunAhead
+    | CallEndedAhead
+    | CallDropped
+    | GoalDecomposed
     | StatementEnded
     | PlanEnded
     | PassRestarted
     | SnapshotTaken
+    | ServicesChanged
     | NoteMade
     | ChecksPinned
     | CheckEnded
     | FeedbackGiven
     | OutputSeen
+    | StatementOutput
     | ReplyProgress
     | Warned
     | RunEnded
 )
 
-LIVE_ONLY = (OutputSeen, ReplyProgress)
+LIVE_ONLY = (OutputSeen, ReplyProgress, SetupOutput, SetupStarted, StatementOutput)
 """Events that no trace holds."""
 
 Emit: TypeAlias = Callable[[Event], None]

@@ -28,13 +28,19 @@ class CallSite:
 
 
 StatementKind: TypeAlias = Literal[
-    "assign", "expression", "expect", "note", "done", "give_up", "check", "keep", "restart"
-]
+    "assign", "expression", "expect", "note", "done", "give_up", "check", "keep", "restart",
+    "import", "define", "code",
+]  # fmt: skip
+"""The last three stand in programs only."""
+
+Undo: TypeAlias = Literal["none", "names", "state"]
+"""What leaves nothing behind of a statement that failed half-way: nothing need be done, names are
+bound again as they were, or the whole state of the interpreter goes back."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Statement:
-    """One top-level statement of a flow."""
+    """One top-level statement of a flow or program."""
 
     index: int
     kind: StatementKind
@@ -49,6 +55,14 @@ class Statement:
     """Names of earlier statements or of the run that it needs."""
     binds: tuple[str, ...]
     calls: tuple[CallSite, ...]
+    """Of a flow; a program's calls are seen when they happen."""
+    undo: Undo = "none"
+    settled: tuple[str, ...] = ()
+    """Names of which undoing `names` is enough only while they hold values that cannot change."""
+    touches_files: bool = False
+    """It may change files by other means than tools."""
+    grants: frozenset[str] = frozenset()
+    """Tools that a program's statement names, itself or by a helper that it reaches."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +88,7 @@ class Flow:
         return bool(self.statements) and self.statements[0].kind == "restart"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Program:
     """Any other Python. `reason` says at which line and column it left the flow language."""
 
@@ -82,7 +96,19 @@ class Program:
     reason: str
     line: int
     column: int
+    statements: tuple[Statement, ...] = ()
+    tools: Mapping[str, Tool] = dataclasses.field(default_factory=dict, repr=False)
     kind: Literal["program"] = "program"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it begins with `keep()`: what is done stays done."""
+        return bool(self.statements) and self.statements[0].kind == "keep"
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it begins with `restart()`."""
+        return bool(self.statements) and self.statements[0].kind == "restart"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from planloop.plan import Plan
+from planloop.plan import Plan, Statement
 from planloop.state import Execution, Feedback, Rejected, State
 
 
@@ -14,6 +14,15 @@ class PlannerRole(Protocol):
 
     def plan(self, state: State) -> Awaitable[Plan]: ...
     def wrap_up(self, state: State, why: str) -> Awaitable[str | None]: ...
+
+
+class HeadStartRole(Protocol):
+    """Begins with a plan while it is still being written."""
+
+    def begin(self, state: State) -> None: ...
+    def statement(self, statement: Statement) -> None: ...
+    def program(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class ApproverRole(Protocol):

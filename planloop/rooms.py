@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from planloop.budget import Account, Budget
 from planloop.environment import Environment, World
 from planloop.errors import UserError
+from planloop.events import Event
+from planloop.executor.ahead import HeadStart
 from planloop.executor.calls import Surroundings
 from planloop.executor.executor import Executor
 from planloop.executor.files import Files
+from planloop.executor.outputs import OUTPUT_OF, Outputs
+from planloop.executor.programs.living import Definitions, Programs
 from planloop.executor.running import thread_limiter
 from planloop.feedback.approval import Approve, Approver
 from planloop.feedback.checks import Checks, HostCheck
 from planloop.feedback.collector import Collector
 from planloop.feedback.output import OutputType
 from planloop.feedback.proposals import Proposals
+from planloop.goals import GOAL, LLM, Engine, Level, equipped
 from planloop.language import RESERVED
 from planloop.ledger import Ledger
 from planloop.loop import Loop
@@ -39,12 +45,20 @@ from planloop.trace.store import RunStore
 from planloop.values import Value
 from planloop.workspace import Workbench
 
+if TYPE_CHECKING:
+    from planloop.layers import Prepared
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
     """Everything that runs are made of, resolved: no names are left to look up."""
 
     model: Model
+    executor: Model | None = None
+    """Of goals and `llm` calls; None for the one that plans."""
+    owns_executor: bool = False
+    decomposes: bool = False
+    """A goal or external call that fails again is done in parts."""
     price: str
     """The model's price as people read it."""
     owns_model: bool
@@ -74,6 +88,13 @@ class Memory:
     history: tuple[Message, ...] = ()
     bench: Workbench | None = None
     left_out: tuple[str, ...] = ()
+    prepared: Prepared | None = None
+    definitions: Definitions = dataclasses.field(default_factory=Definitions)
+    """Imports and definitions of programs."""
+    outputs: Outputs = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outputs = Outputs(self.ledger)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +107,11 @@ class Rooms:
     tools: Mapping[str, Tool]
     sandbox: Sandbox | None
     prompt: Prompt
+    prelude: tuple[Event, ...]
+    """What happened before the run began, for its trace."""
+    executor: Executor
+    head_start: HeadStart
+    """Begins with plans while they are being written, as long as it is opened."""
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +134,10 @@ async def open_rooms(
         UserError: something the caller can fix.
     """
     async with contextlib.AsyncExitStack() as stack:
-        sandbox = await _open_workspace(setup, memory, task, run_id, stack)
+        prelude = await _prepare(setup, memory, task, journal, run_id)
+        if memory.prepared is not None:
+            setup = dataclasses.replace(setup, sandbox=memory.prepared.spec)
+        sandbox = await _open_workspace(setup, memory, run_id, stack)
         files = Files(sandbox, setup.environment, journal)
         if sandbox is not None and memory.bench is not None:
             memory.bench.attach(sandbox, lambda: files.version)
@@ -117,7 +146,9 @@ async def open_rooms(
         world = World(deps=setup.deps, sandbox=sandbox, folder=task.folder)
         await setup.environment.setup(world)
         bench = memory.bench
+        account = Account(budget)
         checks = Checks(
+            account=account,
             bench=bench,
             open_clean=None if bench is None else lambda: _opened(setup, bench, run_id),
             host=setup.checks,
@@ -127,17 +158,53 @@ async def open_rooms(
         )
         await checks.refuse_impossible(task.checks, sandbox)
         view = await setup.environment.observe()
-        yield _assemble(setup, memory, task, budget, journal, files, checks, view, said)
+        rooms = _assemble(setup, memory, task, account, journal, files, checks, view, said)
+        stack.push_async_callback(rooms.executor.close)
+        yield dataclasses.replace(rooms, prelude=prelude)
+
+
+async def _prepare(
+    setup: Setup, memory: Memory, task: Task, journal: Journal, run_id: str
+) -> tuple[Event, ...]:
+    """Copy the folder and set it up, unless this session has; returns what happened."""
+    if memory.bench is not None:
+        return ()
+    wanted = bool(task.setup or task.packages)
+    if setup.sandbox.kind == "none":
+        if wanted:
+            raise UserError(
+                "`setup` and `packages` need a sandbox, and this run has none",
+                hint="choose one with `sandbox:`, or leave them out",
+            )
+        return ()
+    memory.bench, left_out = await Workbench.open(task.folder, task.workspace)
+    memory.left_out = tuple(f"{one.path} ({one.why})" for one in left_out)
+    from planloop import layers  # needs POSIX, as sandboxes do
+
+    if not wanted:
+        return layers.suggestion(memory.bench.original)
+    wish = layers.Preparing(
+        spec=setup.sandbox,
+        setup=task.setup,
+        packages=task.packages,
+        files=memory.bench.original,
+        workspace=task.workspace,
+        environ=os.environ,
+        run_id=run_id,
+        scratch=memory.bench.scratch,
+        tell=journal.emit,
+    )
+    memory.prepared = await layers.prepare(wish)
+    newest = memory.prepared.layers[-1]
+    await memory.bench.set_up(newest.files, newest.deleted)
+    return memory.prepared.ended
 
 
 async def _open_workspace(
-    setup: Setup, memory: Memory, task: Task, run_id: str, stack: contextlib.AsyncExitStack
+    setup: Setup, memory: Memory, run_id: str, stack: contextlib.AsyncExitStack
 ) -> Sandbox | None:
-    if setup.sandbox.kind == "none":
+    if setup.sandbox.kind == "none" or memory.bench is None:
         return None
-    if memory.bench is None:
-        memory.bench, left_out = await Workbench.open(task.folder, task.workspace)
-        memory.left_out = tuple(f"{one.path} ({one.why})" for one in left_out)
     source = await memory.bench.result()
     sandbox = await stack.enter_async_context(_opened(setup, memory.bench, run_id))
     await sandbox.copy_in(source)
@@ -163,56 +230,83 @@ def _assemble(
     setup: Setup,
     memory: Memory,
     task: Task,
-    budget: Budget,
+    account: Account,
     journal: Journal,
     files: Files,
     checks: Checks,
     view: Value,
     said: str | None,
 ) -> Rooms:
-    tools = tool_table(_tools(setup, task), RESERVED)
+    tools = tool_table(_tools(setup, task), RESERVED | {OUTPUT_OF, GOAL, LLM})
     _refuse_unusable(tools, setup, files.sandbox)
-    account = Account(budget)
+    memory.outputs.keep_in(journal.log.blobs)
+    # Feedback teaches it where there is something to read on in: no prompt is longer for it.
+    callable_tools = {**tools, OUTPUT_OF: memory.outputs.tool} if files.sandbox else dict(tools)
+    native = setup.model.profile.plans_in == "native"
     decided = bool(task.checks or setup.checks)
+    proposals = Proposals(
+        checks, memory.ledger, journal, decided=decided, files=files.sandbox is not None
+    )
+    shared = Surroundings(
+        tools=callable_tools,
+        ledger=memory.ledger,
+        journal=journal,
+        account=account,
+        files=files,
+        outputs=memory.outputs,
+        deps=setup.deps,
+        threads=thread_limiter(),
+        propose=proposals.pin,
+        network_open=setup.sandbox.network == "full" and files.sandbox is not None,
+    )
+    engine = Engine(
+        model=setup.executor or setup.model,
+        tools=callable_tools,
+        shown=tools,
+        environment=setup.environment,
+        approver=Approver(setup.approve),
+        decomposes=setup.decomposes,
+        style=setup.style,
+        templates=setup.templates,
+    )
+    shared, own = equipped(Level(engine, account, journal, files), shared)
     state = State(
         task=task,
         names=memory.names,
         pinned=tuple(PinnedCheck(check=check) for check in task.checks),
         environment_view=view,
+        living=memory.definitions.names,
     )
     prompt = build_prompt(
         state,
-        tools,
+        {**(callable_tools if native else tools), **own},
         setup.model.profile,
         may_propose=not decided and files.sandbox is not None,
+        programs=files.sandbox is not None,
         output=setup.output_type.text,
         style=setup.style,
         overrides=setup.templates,
     )
     history = memory.history or prompt.messages
+    executor = Executor(shared, Programs(files.sandbox, memory.definitions))
     planner = Planner(
-        setup.model, dict(tools), history, prompt.tools, account=account, journal=journal
+        setup.model,
+        dict(shared.tools),
+        history,
+        prompt.tools,
+        account=account,
+        journal=journal,
+        programs=files.sandbox is not None,
+        # An approval is of the whole plan, before anything of it runs.
+        head_start=executor.head_start if setup.approve is None else None,
     )
     if said is not None:
         planner.hear(said, [check.label for check in task.checks])
-    proposals = Proposals(
-        checks, memory.ledger, journal, decided=decided, files=files.sandbox is not None
-    )
-    shared = Surroundings(
-        tools=tools,
-        ledger=memory.ledger,
-        journal=journal,
-        account=account,
-        files=files,
-        deps=setup.deps,
-        threads=thread_limiter(),
-        propose=proposals.pin,
-    )
     loop = Loop(
         planner=planner,
-        approver=Approver(setup.approve),
-        executor=Executor(shared),
-        collector=Collector(checks.run, setup.environment, account, journal),
+        approver=engine.approver,
+        executor=executor,
+        collector=Collector(checks.run, setup.environment, account, journal, files.services),
         account=account,
         state=state,
     )
@@ -223,6 +317,9 @@ def _assemble(
         tools=tools,
         sandbox=files.sandbox,
         prompt=prompt,
+        prelude=(),
+        executor=executor,
+        head_start=executor.head_start,
     )
 
 

@@ -75,6 +75,8 @@ class Session:
                 setup, self._memory, task, budget, journal, run_id=run_id, said=said
             ) as rooms:
                 journal.emit(self._started(run_id, task, budget, rooms), sync=True)
+                for event in rooms.prelude:
+                    journal.emit(event)
                 began = True
                 return await self._run(rooms, task, journal, run_id)
         finally:
@@ -84,6 +86,9 @@ class Session:
             if self._setup.owns_model:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEAN_UP_S):
                     await self._setup.model.close()
+            if self._setup.owns_executor and self._setup.executor is not None:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEAN_UP_S):
+                    await self._setup.executor.close()
 
     async def prompt(self, task: Task, budget: Budget) -> Prompt:
         """What would be sent first. Nothing is sent, and no trace is left."""
@@ -109,6 +114,9 @@ class Session:
         if self._memory.bench is not None:
             self._memory.bench.close()
             self._memory.bench = None
+        if self._memory.prepared is not None:
+            self._memory.prepared.close()
+            self._memory.prepared = None
 
     def _open_log(self, run_id: str) -> Log:
         if self._setup.store is None:
@@ -122,8 +130,10 @@ class Session:
             setup = dataclasses.replace(setup, checks=checks)
         if self.folder is None:
             return setup
-        recorder = Recorder(setup.model, self.folder / "replay.jsonl")
-        return dataclasses.replace(setup, model=recorder)
+        path, executor = self.folder / "replay.jsonl", setup.executor
+        recorder = Recorder(setup.model, path, executor)
+        beside = None if executor is None else Recorder(executor, path)
+        return dataclasses.replace(setup, model=recorder, executor=beside)
 
     async def _run(self, rooms: Rooms, task: Task, journal: Journal, run_id: str) -> Result:
         """Run the loop to an end of its own, or to one from outside; finish in every case."""
@@ -225,12 +235,14 @@ class Session:
             text=task.text,
             folder=str(task.folder) if task.folder else None,
             model=self._setup.model.name,
+            executor=None if self._setup.executor is None else self._setup.executor.name,
             price=self._setup.price,
             sandbox=sandbox.kind if sandbox else "none",
             environment=self._setup.environment.name,
             tools=tuple(rooms.tools),
             budget=budget,
             checks=tuple(check.label for check in task.checks),
+            sandbox_because=getattr(sandbox, "because", ""),
             unenforced=sandbox.unenforced if sandbox else (),
             left_out=self._memory.left_out,
             follows=self.last_run,
@@ -250,16 +262,19 @@ async def _within_wall_time(rooms: Rooms) -> End:
     account: Account = rooms.account
     left = account.wall_left_s
     with anyio.move_on_after(left) as scope:
-        return await rooms.loop.run()
+        async with rooms.head_start.opened():
+            return await rooms.loop.run()
     assert scope.cancelled_caught
     spent = f"wall_s spent: {account.usage.wall_s:.1f} of {account.budget.wall_s:g}"
     return End(status=RunStatus.CAPPED, reason=spent)
 
 
 def _refuse_unknown_price(setup: Setup, budget: Budget) -> None:
-    if budget.needs_price and not setup.model.profile.price_known:
+    for model in (setup.model, setup.executor):
+        if not budget.needs_price or model is None or model.profile.price_known:
+            continue
         raise UserError(
-            f"money is limited to ${budget.cost_usd:g}, and the price of `{setup.model.name}` is "
+            f"money is limited to ${budget.cost_usd:g}, and the price of `{model.name}` is "
             "unknown",
             hint="give its price in your configuration, or limit `tokens` or `rounds` instead",
         )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from planloop.budget import Usage
-from planloop.observation import Failure, Observation, Status
+from planloop.observation import Failure, Observation, Output, Status
 from planloop.plan import Place, Plan
 from planloop.task import Check, Task
 from planloop.tool import Effect
@@ -46,6 +46,19 @@ class StatementResult:
     """`ok`, `failed`, `skipped` or `diverged`."""
     error: Failure | None = None
     has_workspace_effect: bool = False
+    value: str | None = None
+    """What a bare expression of a program came to, as text."""
+    stdout: Output | None = None
+    """What a program's statement printed."""
+    stderr: Output | None = None
+    changed_files: tuple[str, ...] = ()
+    """Paths that a program's statement changed by itself, and not by a tool."""
+    duration_s: float = 0.0
+    """Of a program's statement, its calls included."""
+    kept: bool = False
+    """It had finished before, and did not run again."""
+    scope: str | None = None
+    """Of a program's statement: the comment above it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +104,12 @@ class Execution:
     proposed: tuple[PinnedCheck, ...] = ()
     bound: dict[str, Value] = dataclasses.field(default_factory=dict)
     """Names that finished statements bound."""
+    living: frozenset[str] | None = None
+    """All names that live in the interpreter of programs; None if that is as before."""
+    lost: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names that went with an interpreter, and what they held."""
+    replayed: str = ""
+    """How the state came back after the interpreter was lost; empty if it was not."""
     changed_files: tuple[str, ...] = ()
     open_external: tuple[int, ...] = ()
     """Serial numbers of finished external calls of statements that did not finish."""
@@ -215,6 +234,15 @@ class State:
     rounds: tuple[Round, ...] = ()
     environment_view: Value = None
     """What the environment showed before the first plan."""
+    living: frozenset[str] = frozenset()
+    """Names that live in the interpreter of programs; some have no form as values."""
+    lost: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names that are gone, and what they held."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Every name that a plan may read."""
+        return self.living | self.names.keys()
 
     @property
     def in_lineage(self) -> bool:
@@ -227,9 +255,16 @@ class State:
         return dataclasses.replace(
             self,
             names={**self.names, **execution.bound},
+            living=self.living if execution.living is None else execution.living,
+            lost=_still_lost({**self.lost, **execution.lost}, execution),
             pinned=self.pinned + execution.proposed,
             rounds=(*self.rounds, done),
         )
+
+
+def _still_lost(lost: Mapping[str, str], execution: Execution) -> dict[str, str]:
+    back = execution.bound.keys() | (execution.living or frozenset())
+    return {name: what for name, what in lost.items() if name not in back}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,34 @@ class WorkspaceSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SetupSpec:
+    """Commands that make the copy of the folder ready, once, with the network open."""
+
+    commands: tuple[str, ...] = ()
+    """Shell lines, run one after the other."""
+    suggested: bool = False
+    """Run what lock files of the folder suggest, in place of commands."""
+    timeout_s: float = 900.0
+    """For each command."""
+
+    def __bool__(self) -> bool:
+        return self.suggested or bool(self.commands)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PackagesSpec:
+    """Packages that are there before the setup commands. Their installers see no file."""
+
+    pip: tuple[str, ...] = ()
+    """Requirements, installed into an environment that is first on PATH."""
+    apt: tuple[str, ...] = ()
+    """Packages of the image's distribution; docker only."""
+
+    def __bool__(self) -> bool:
+        return bool(self.pip or self.apt)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Which model a task asks for: `provider:model`, or a name at a base URL."""
 
@@ -109,9 +137,16 @@ class Task:
     """The folder that the run works on a copy of; None for a run without files."""
     name: str = "task"
     model: ModelSpec | None = None
+    executor: ModelSpec | None = None
+    """The model of goals and `llm` calls; None for the one that plans."""
+    on_fail: Literal["tell", "decompose"] = "tell"
+    """What comes of a goal or external call that fails again: the planner is told, or it is done
+    in parts."""
     sandbox: SandboxSpec | None = None
     environment: str | None = None
     workspace: WorkspaceSpec = dataclasses.field(default_factory=WorkspaceSpec)
+    setup: SetupSpec = dataclasses.field(default_factory=SetupSpec)
+    packages: PackagesSpec = dataclasses.field(default_factory=PackagesSpec)
     tools: tuple[str, ...] | None = None
     """Names, `module:function` or paths; None for the environment's own."""
     checks: tuple[Check, ...] = ()

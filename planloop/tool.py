@@ -7,13 +7,14 @@ import functools
 import inspect
 import json
 import math
+import time
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from planloop.errors import UserError
-from planloop.sandbox import Command, Completed, Sandbox
+from planloop.errors import CallFailed, UserError
+from planloop.sandbox import Command, Completed, Sandbox, Service, ServiceState
 from planloop.values import Handle, Record, Value, canonical, digest, dump, identifier, identifiers
 
 Deps = TypeVar("Deps")
@@ -37,6 +38,16 @@ class Effect(StrEnum):
         return self in (Effect.WORKSPACE, Effect.EXTERNAL)
 
 
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """A call of a run, as what goes on inside it is named."""
+
+    serial: int
+    """Its number in the ledger."""
+    conversation: str
+    """What a conversation with a model inside it is called: the same in every equal run."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Context(Generic[Deps]):
     """What a tool may ask its run for. A parameter annotated `Context[…]` is hidden from plans."""
@@ -54,6 +65,20 @@ class Context(Generic[Deps]):
     recorded on the call; a timeout, a kill or a passed limit ends the call by itself."""
     names: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     """The run's names, read-only."""
+    within: Within | None = None
+    """Which call of the run this is."""
+    spent: Callable[[float], None] = lambda _: None
+    """Count seconds as sandbox time; `run` and `background` do so by themselves."""
+
+    async def background(self, service: Service) -> ServiceState:
+        """As `Sandbox.background`; what it waits for counts as sandbox time."""
+        if self.sandbox is None:
+            raise CallFailed("NoSandbox", "this run has no sandbox")
+        began = time.monotonic()
+        try:
+            return await self.sandbox.background(service)
+        finally:
+            self.spent(time.monotonic() - began)
 
 
 Resources = Sequence[str] | Callable[[dict[str, Value]], Iterable[str]]
@@ -97,6 +122,10 @@ class Tool:
     poll: bool = False
     """Calling it again with the same result is no sign of being stuck."""
     needs_sandbox: bool = False
+    nests: ClassVar[bool] = False
+    """What its calls do stands in the ledger itself, call by call."""
+    asks_models: ClassVar[bool] = False
+    """Its calls ask a model: they cost money, and a recording holds what was said in them."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it had no decorator."""

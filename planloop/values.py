@@ -16,7 +16,7 @@ import json
 import keyword
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
@@ -188,28 +188,44 @@ def encode(value: Value) -> Any:
     raise TypeError(f"no value form for {type(value).__name__}")
 
 
-def decode(plain: Any) -> Value:
-    """The value that `encode` made `plain` from. A handle of another process stays a record."""
+def decode(plain: Any, handles: Mapping[int, Handle] | None = None) -> Value:
+    """The value that `encode` made `plain` from.
+
+    Args:
+        handles: of this process by number; a handle that is not among them stays a record.
+
+    Raises:
+        ValueError, TypeError: something is tagged as what it is not.
+    """
     if isinstance(plain, list):
-        return [decode(item) for item in plain]
+        return [decode(item, handles) for item in plain]
     if not isinstance(plain, dict):
         return plain
     if len(plain) == 1:
         tag, item = next(iter(plain.items()))
-        match tag:
-            case "$bytes":
-                return base64.b64decode(item)
-            case "$datetime":
-                return dt.datetime.fromisoformat(item)
-            case "$date":
-                return dt.date.fromisoformat(item)
-            case "$time":
-                return dt.time.fromisoformat(item)
-            case "$float":
-                return float(item)
-            case "$dict":
-                return Record((key, decode(inner)) for key, inner in item.items())
-    return Record((key, decode(item)) for key, item in plain.items())
+        if tag == "$dict" and isinstance(item, dict):
+            return Record((key, decode(inner, handles)) for key, inner in item.items())
+        if tag in _READERS:
+            return _read_tagged(tag, item)
+    number = plain.get("$handle") if handles and len(plain) == 2 else None
+    if isinstance(number, int) and handles and number in handles:
+        return handles[number]
+    return Record((key, decode(item, handles)) for key, item in plain.items())
+
+
+_READERS: dict[str, Callable[[str], Value]] = {
+    "$bytes": lambda text: base64.b64decode(text, validate=True),
+    "$datetime": dt.datetime.fromisoformat,
+    "$date": dt.date.fromisoformat,
+    "$time": dt.time.fromisoformat,
+    "$float": float,
+}
+
+
+def _read_tagged(tag: str, text: Any) -> Value:
+    if not isinstance(text, str):
+        raise TypeError(f"{tag} holds no text")
+    return _READERS[tag](text)
 
 
 def fresh(value: Value) -> Value:

@@ -139,8 +139,8 @@ def task_options(function: _F) -> _F:
             "--budget",
             metavar="<limit>=<value>",
             multiple=True,
-            help="cost (US dollars), time (10m), tokens, rounds, calls or sandbox-time; `none` "
-            "lifts one; repeatable.  [env: PLANLOOP_BUDGET_COST, …]",
+            help="cost (US dollars), time (10m), tokens, rounds, calls, sandbox-time or depth (of "
+            "goals); `none` lifts one; repeatable.  [env: PLANLOOP_BUDGET_COST, …]",
         ),
         click.option(
             "--trust",

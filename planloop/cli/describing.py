@@ -17,15 +17,50 @@ from planloop.cli.lines import (
     quoted,
 )
 from planloop.cli.written import written_arguments
-from planloop.observation import Observation, Status
+from planloop.events import SetupEnded
+from planloop.observation import Failure, Observation, Output, Status
+from planloop.sandbox import ServiceState
 from planloop.state import CheckResult, RunStatus, StatementResult
 from planloop.text import bounded_repr, one_line
 from planloop.trace.fold import CallView, Refusal, RoundView, RunView
 from planloop.values import Value, encode
 
+_NOTES_SHOWN = 5
 _NAMES_SHOWN = 6
 _OUTPUT_SHOWN = 10
 """Lines of a failed call's output."""
+
+
+def setup_lines(event: SetupEnded) -> list[Line]:
+    """What made the sandbox ready, on a line, and what of it could not be kept."""
+    count = counted(len(event.commands), "command") if event.commands else "an environment"
+    how = "cached" if event.cached else f"{duration(event.duration_s)}, network {event.network}"
+    lines = [_fact(event.what, f"{count} · {how}")]
+    lines += [
+        line(("warning: ", "warn"), f"{event.what}: {one_line(note, 200)}")
+        for note in event.notes[:_NOTES_SHOWN]
+    ]
+    if len(event.notes) > _NOTES_SHOWN:
+        lines.append(line(f"  … and {len(event.notes) - _NOTES_SHOWN} more"))
+    return lines
+
+
+def service_lines(services: Sequence[ServiceState]) -> list[Line]:
+    """What runs in the background, a line for each service, and why one does not."""
+    lines = []
+    for one in services:
+        first, *rest = one.detail.splitlines() or [""]
+        mark: tuple[str, Style] = ("  service  ", "good" if one.alive else "bad")
+        lines.append(line(mark, f"{one.name}: {one_line(first, 120)} · {one_line(one.what, 80)}"))
+        if not one.alive:
+            lines += quoted(last_lines("\n".join(rest), _OUTPUT_SHOWN)) if rest else []
+    return lines
+
+
+def services_text(services: Sequence[ServiceState]) -> str:
+    """The same, as a few words."""
+    words = (one.name if one.alive else f"{one.name} (ended)" for one in services)
+    return f"services: {', '.join(words)}"
 
 
 def heading(view: RunView, why: str = "") -> list[Line]:
@@ -33,19 +68,28 @@ def heading(view: RunView, why: str = "") -> list[Line]:
     lines = [line(("run ", "bold"), (view.run_id, "bold"), f" · {one_line(view.task)}")]
     price = "price unknown" if view.price == "unknown" else view.price
     lines.append(_fact("model", joined([view.model, price, why])))
+    if view.executor:
+        lines.append(_fact("executor", view.executor))
     if view.follows:
         lines.append(_fact("follows", view.follows))
     sandbox = view.sandbox
     if sandbox == "unsafe-local":
         lines.append(line("  sandbox    ", ("NONE: unsafe-local, on the bare host", "bad")))
     else:
-        lines.append(_fact("sandbox", sandbox))
-    if view.unenforced:
-        lines.append(_fact("unenforced", limits_text(view.unenforced)))
+        lines.append(_fact("sandbox", joined([sandbox, one_line(view.sandbox_because, 300)])))
+    lines += [_fact("network", _network(one)) for one in view.unenforced if _network(one)]
+    if limits := [one for one in view.unenforced if not _network(one)]:
+        lines.append(_fact("unenforced", limits_text(limits)))
     if left_out := [one for one in view.left_out if not one.startswith(".planloop")]:
         lines.append(_fact("left out", _some(left_out)))
     lines += [_fact("check", one_line(pinned.label)) for pinned in view.checks]
     return lines
+
+
+def _network(sentence: str) -> str:
+    """What is said of the network, which is no limit that fails: it was asked for."""
+    head, colon, rest = sentence.partition(": ")
+    return rest if colon and head == "network" else ""
 
 
 def _fact(name: str, text: str) -> Line:
@@ -77,6 +121,27 @@ def scope_line(scope: str) -> Line:
     return line((f"  # {one_line(scope)}", "hint"))
 
 
+def goal_line(serial: int, view: RunView, width: int = 60) -> Line:
+    """A call that goes on by steps of its own, before it has ended."""
+    call = next((one for one in calls_of(view) if one.serial == serial), None)
+    text = one_line(str(call.arguments.get("text", call.tool)), width) if call else f"call {serial}"
+    return line(("  goal     ", "hint"), text)
+
+
+def calls_of(view: RunView) -> list[CallView]:
+    """Every call of a run that did not only take its result from another."""
+    views = (view, *view.nested.values())
+    rounds = (found for one in views for found in one.rounds)
+    return [call for found in rounds for call in found.calls if not call.served]
+
+
+def parts_lines(parts: Sequence[str]) -> list[Line]:
+    """What a call that kept failing is done in."""
+    head = line(("  in parts ", "warn"), f"it failed again: {counted(len(parts), 'goal')} instead")
+    numbered = (f"{number}. {one_line(part, 100)}" for number, part in enumerate(parts, 1))
+    return [head, *(line((f"    {one}", "dim")) for one in numbered)]
+
+
 def call_text(call: CallView, source: str, width: int = 60) -> str:
     """A call as its plan wrote it, with values; `source` is the plan's."""
     arguments = written_arguments(call, source)
@@ -93,7 +158,7 @@ def call_line(call: CallView, source: str, width: int = 60) -> Line:
     facts = [] if seen is None or call.served else [_exit_text(seen), _time_text(seen)]
     return line(
         "  ",
-        (f"{status:<9}", _status_style(status)),
+        (f"{status:<12}", _status_style(status)),
         call_text(call, source, width),
         (f"  {joined(facts, ', ')}", "dim"),
     )
@@ -115,13 +180,16 @@ def _status_style(status: str) -> Style:
 
 
 def call_details(call: CallView, rows: int = _OUTPUT_SHOWN) -> list[Line]:
-    """Why a call failed: the end of its output, or its error, and the host's notes."""
+    """The host's notes; of a failed call also the end of its output, or its error."""
     seen = call.observation
-    if seen is None or seen.ok or call.served:
+    if seen is None or call.served:
         return []
+    if seen.ok:
+        told = one_line("; ".join(seen.notes), 400)
+        return [line((f"{'':6}note: {told}", "dim"))] if told else []
     lines = [line((f"{'':6}note: {one_line(note, 200)}", "dim")) for note in seen.notes]
-    output = "\n".join(stream.text for stream in (seen.stdout, seen.stderr) if stream)
-    if output.strip():
+    output = _together(seen.stdout, seen.stderr)
+    if output:
         return [*lines, *quoted(last_lines(output, rows), indent=6)]
     if seen.error is not None:
         lines += quoted(f"{seen.error.type}: {seen.error.message}"[:2_000], indent=6)
@@ -129,21 +197,52 @@ def call_details(call: CallView, rows: int = _OUTPUT_SHOWN) -> list[Line]:
 
 
 def statement_lines(result: StatementResult, calls: Sequence[CallView]) -> list[Line]:
-    """A statement whose end no call tells; none if one does."""
+    """A statement whose end no call tells, and what it printed; none if one tells it."""
     status = result.status
-    if status is Status.OK or any(_tells(call, result) for call in calls):
-        return []
+    printed = _printed_lines(result)
+    if any(_tells(call, result) for call in calls) or (status is Status.OK and not _ran(result)):
+        return printed
     text = one_line(result.text, 60)
-    head = line("  ", (f"{status.value:<9}", _status_style(status.value)), text)
+    took = f"  {duration(result.duration_s)}" if result.duration_s else ""
+    head = line("  ", (f"{status.value:<12}", _status_style(status.value)), text, (took, "dim"))
+    if status is Status.OK:
+        return [head, *printed]
     if result.error is None or status is Status.SKIPPED:
         return [head]
     error = f"line {result.line}: {result.error.type}: {result.error.message}"
-    return [head, *quoted(error[:2_000], indent=6)]
+    return [head, *quoted(error[:2_000], indent=6), *printed]
+
+
+def _ran(result: StatementResult) -> bool:
+    """Whether it ran in the interpreter; what a flow's statement does is told by its calls."""
+    return result.duration_s > 0
+
+
+def _printed_lines(result: StatementResult) -> list[Line]:
+    """The end of what a program's statement printed."""
+    output = _together(result.stdout, result.stderr)
+    return quoted(last_lines(output, _OUTPUT_SHOWN), indent=6) if output else []
+
+
+def _together(*streams: Output | None) -> str:
+    """What was written, one stream below the other; empty if nothing was."""
+    texts = (one.text.rstrip("\n") for one in streams if one is not None)
+    return "\n".join(text for text in texts if text.strip())
 
 
 def _tells(call: CallView, result: StatementResult) -> bool:
-    same = bool(call.place) and call.place[0] == result.index
-    return same and call.observation is not None and not call.observation.ok
+    """Whether a call of a statement says how that ended."""
+    if not call.place or call.place[0] != result.index or call.observation is None:
+        return False
+    if not _ran(result):
+        return not call.observation.ok
+    # A program may have handled the failure of a call, and failed by something else.
+    return result.status is Status.OK or call.observation.error == _untold(result.error)
+
+
+def _untold(error: Failure | None) -> Failure | None:
+    """A statement's error as the call that raised it has it."""
+    return None if error is None else Failure(type=error.type, message=error.message)
 
 
 def check_lines(found: CheckResult) -> list[Line]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from planloop.cli.lines import Line, Style, line
+from planloop.text import sanitise
 
 
 def diff_lines(diff: str) -> list[Line]:
     """The lines of a unified diff, each in its style."""
-    return [line((row, _style(row))) for row in diff.splitlines()]
+    # Only a line feed begins a line: a form feed in a file must not begin one without its sign.
+    shown = sanitise(diff).rstrip("\n")
+    return [line((row, _style(row))) for row in shown.split("\n")] if shown else []
 
 
 def _style(row: str) -> Style:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -20,8 +20,9 @@ SANDBOXES = ("bubblewrap", "docker")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One check of the doctor."""
+    """One check of the doctor: `kind` is `finding`."""
 
+    kind: Literal["finding"] = "finding"
     name: str
     works: bool
     needed: bool
@@ -37,35 +38,63 @@ class Finding:
     cls=Verb,
     examples=(
         ("planloop doctor", "what works here"),
+        ("planloop doctor --probe", "tries every limit of the sandboxes"),
         ("planloop doctor --json | jq 'select(.works | not)'", "one object a check"),
     ),
 )
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Open the sandboxes with small limits, try to break each from inside, and say what held.",
+)
+@click.option("--sandbox", metavar="<kind>", help="Only this one: bubblewrap or docker.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @shared_options
 @click.pass_obj
-def verb(terminal: Terminal, /, as_json: bool) -> int:
+def verb(terminal: Terminal, /, probe: bool, sandbox: str | None, as_json: bool) -> int:
     """Try what planloop needs here, and say how to fix it.
 
-    Exit code 0 if a sandbox works, 2 if none does.
+    Exit code 0 if a sandbox works, 2 if none does. With `--probe`: 2 also if a limit does not hold
+    and the sandbox does not say so by itself.
     """
     import asyncio
 
     from planloop.cli import exits
 
     terminal.hushed = as_json
+    kinds = _kinds(sandbox)
+    if probe:
+        from planloop.cli.probing import probe_all
+
+        return probe_all(terminal, kinds, as_json)
     works = False
-    for name in SANDBOXES:
+    for name in kinds:
         terminal.note(f"trying {name}")
         finding = asyncio.run(_sandbox(name))
         works = works or finding.works
-        _tell(terminal, finding, as_json)
+        tell(terminal, finding, as_json)
     terminal.note("asking the Docker engine")
     for finding in asyncio.run(_engine()):
-        _tell(terminal, finding, as_json)
+        tell(terminal, finding, as_json)
     terminal.note("looking for a model")
-    _tell(terminal, _model(), as_json)
-    _tell(terminal, _trace_folder(), as_json)
+    tell(terminal, _model(), as_json)
+    tell(terminal, _trace_folder(), as_json)
     return exits.DONE if works else exits.REFUSED
+
+
+def _kinds(wanted: str | None) -> tuple[str, ...]:
+    from planloop.errors import UserError
+    from planloop.text import one_line
+
+    if wanted is None or wanted == "auto":
+        return SANDBOXES
+    if wanted not in SANDBOXES:
+        raise UserError(
+            f"`{one_line(wanted, 40)}` is no sandbox that can be tried",
+            where="`--sandbox`",
+            hint=f"choose from {', '.join(f'`{kind}`' for kind in SANDBOXES)}",
+        )
+    return (wanted,)
 
 
 async def _sandbox(kind: str) -> Finding:
@@ -76,10 +105,18 @@ async def _sandbox(kind: str) -> Finding:
         name=f"sandbox {kind}",
         works=found.works,
         needed=True,
-        why=found.why,
+        why=f"{found.why}{_program(kind)}",
         fix=found.fix,
         unenforced=found.unenforced,
     )
+
+
+def _program(kind: str) -> str:
+    """Which bubblewrap is used: an administrator may have to allow that very file."""
+    from planloop.sandboxes.bubblewrap import bwrap_path
+
+    path = bwrap_path() if kind == "bubblewrap" else None
+    return f" (`{path}`)" if path else ""
 
 
 async def _engine() -> list[Finding]:
@@ -139,16 +176,19 @@ def _trace_folder() -> Finding:
     )
 
 
-def _tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
-    from planloop.cli.lines import limits_text, line
+def tell(terminal: Terminal, finding: Finding, as_json: bool) -> None:
+    """Show one finding."""
+    from planloop.cli.lines import limits_text
+    from planloop.cli.probing import say_beside
 
     if as_json:
         terminal.out_raw(json.dumps(dataclasses.asdict(finding)) + "\n")
         return
     style: Style = "good" if finding.works else "bad" if finding.needed else "warn"
     word = "ok" if finding.works else "no"
-    terminal.out(line((f"{word:<4}", style), (f"{finding.name:<20}", "bold"), finding.why))
+    say_beside(terminal, finding.why, (f"{word:<4}", style), (f"{finding.name:<20}", "bold"))
     if finding.unenforced:
-        terminal.out(line(("    not enforced here: ", "warn"), limits_text(finding.unenforced)))
+        limits = limits_text(finding.unenforced)
+        say_beside(terminal, limits, ("    not enforced here: ", "warn"))
     if finding.fix and not finding.works:
-        terminal.out(line(("    fix: ", "hint"), finding.fix))
+        say_beside(terminal, finding.fix, ("    fix: ", "hint"))

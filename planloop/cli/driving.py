@@ -73,6 +73,8 @@ class _Follower:
         finally:
             self._agent.close()
             await self._prepared.model.model.close()
+            if self._prepared.executor is not None:
+                await self._prepared.executor.model.close()
 
     def _stop(self, task: asyncio.Task[None]) -> None:
         self._view.interrupting()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from planloop.cli.lines import Line, line
+from planloop.cli.lines import Line, line, quoted, rows
 from planloop.cli.terminal import Terminal
 from planloop.errors import InfrastructureError, PlanloopError, TaskError, UserError
 
@@ -12,7 +12,7 @@ from planloop.errors import InfrastructureError, PlanloopError, TaskError, UserE
 def show_error(terminal: Terminal, error: BaseException) -> None:
     """Write an error to standard error; its traceback only with `--debug`."""
     if terminal.debug:
-        terminal.say(line("".join(traceback.format_exception(error)).rstrip()))
+        terminal.say(*quoted("".join(traceback.format_exception(error)), indent=2))
     terminal.say(*error_lines(error))
 
 
@@ -40,5 +40,5 @@ def _head(error: UserError) -> str:
 
 def _lines(what: str, hint: str | None = None, excerpt: str = "") -> list[Line]:
     lines = [line(("error: ", "bad"), what)]
-    lines += [line(row) for row in excerpt.splitlines()]
+    lines += rows(excerpt.rstrip("\n")) if excerpt else []
     return [*lines, line(""), line(("hint: ", "hint"), hint)] if hint else lines

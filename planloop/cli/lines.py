@@ -36,9 +36,21 @@ class Line:
 
 
 def line(*parts: str | tuple[str, Style]) -> Line:
-    """A line of texts and styled texts. Control characters become visible escapes."""
+    """A line of texts and styled texts. Control characters become visible escapes.
+
+    What follows a line break in somebody's text is marked: it cannot pass for a line of our own.
+    """
     spans = (Span(part) if isinstance(part, str) else Span(*part) for part in parts)
-    return Line(tuple(Span(sanitise(span.text), span.style) for span in spans))
+    return Line(tuple(Span(_marked(sanitise(span.text)), span.style) for span in spans))
+
+
+def _marked(text: str) -> str:
+    return text.replace("\n", "\n  | ")
+
+
+def rows(text: str) -> list[Line]:
+    """A text that is what was asked for, line by line: harmless, and not marked."""
+    return [line(row) for row in sanitise(text).split("\n")]
 
 
 def joined(parts: list[str], separator: str = " · ") -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from planloop.cli import describing
 from planloop.cli.lines import Line, Style, duration, last_lines, line
 from planloop.cli.terminal import Terminal
-from planloop.cli.views import Story, running_calls, stopping
+from planloop.cli.views import Story, running_calls, running_text, stopping
 from planloop.events import (
+    CallBegunAhead,
     CallEnded,
     CallStarted,
     Event,
@@ -18,6 +20,8 @@ from planloop.events import (
     OutputSeen,
     ReplyProgress,
     RunStarted,
+    SetupOutput,
+    SetupStarted,
 )
 from planloop.text import one_line, sanitise
 from planloop.trace.fold import CallView, RunView
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _TAIL_CHARACTERS = 4_000
 _TAIL_LINES = 4
 _CALLS_SHOWN = 4
+_INDENT = 2
+"""Columns that what is nested moves to the right."""
 _RICH: dict[Style, str] = {
     "": "",
     "good": "green",
@@ -49,23 +55,32 @@ class Now:
     def __init__(self) -> None:
         self.waiting = ""
         self.view = RunView()
-        self.reply = ""
+        self._replies: dict[int | None, str] = {}
         self.stopping = False
         self._began = time.monotonic()
-        self._asked_at = 0.0
+        self._asked_at: dict[int | None, float] = {}
+        self._setup_output = ""
         self._output: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
+        self._ahead_at: dict[int, float] = {}
 
     def see(self, event: Event, view: RunView) -> None:
         """Take in an event."""
         self.view = view
         match event:
+            case SetupStarted(what=what, command=command):
+                self.waiting, self._setup_output = f"{what}: {one_line(command, 200)} …", ""
+            case SetupOutput(text=text):
+                self._setup_output = (self._setup_output + text)[-_TAIL_CHARACTERS:]
             case RunStarted():
                 self.waiting, self._began = "", time.monotonic()
-            case ModelAsked():
-                self.reply, self._asked_at = "", time.monotonic()
-            case ReplyProgress(text=text):
-                self.reply = (self.reply + text)[-_TAIL_CHARACTERS:]
+            case ModelAsked(within=within):
+                self._replies[within], self._asked_at[within] = "", time.monotonic()
+            case ReplyProgress(within=within, text=text):
+                reply = self._replies.get(within, "") + text
+                self._replies[within] = reply[-_TAIL_CHARACTERS:]
+            case CallBegunAhead(number=number):
+                self._ahead_at[number] = time.monotonic()
             case CallStarted(serial=serial):
                 self._started_at[serial] = time.monotonic()
             case OutputSeen(serial=serial, text=text):
@@ -79,28 +94,45 @@ class Now:
     def lines(self, width: int, height: int, frame: str) -> list[Line]:
         """What to draw, on at most `height` lines."""
         if self.waiting:
-            return [line((f"{frame} ", "hint"), self.waiting)]
-        lines = self._asking(width, frame) if self.view.asking else []
-        running = running_calls(self.view)
-        for call in running[:_CALLS_SHOWN]:
-            lines += self._call(call, width, frame)
-        if len(running) > _CALLS_SHOWN:
-            lines.append(line((f"  … and {len(running) - _CALLS_SHOWN} more calls", "dim")))
+            head = line((f"{frame} ", "hint"), self.waiting)
+            return [head, *_tail(self._setup_output, width)][: max(1, height - 1)]
+        shown = list(self._going_on(self.view, None, width, frame))
+        lines = [one for each in shown[:_CALLS_SHOWN] for one in each]
+        if len(shown) > _CALLS_SHOWN:
+            lines.append(line((f"  … and {len(shown) - _CALLS_SHOWN} more calls", "dim")))
+        if self.view.services:
+            services = describing.services_text(self.view.services)
+            lines.append(line((one_line(services, width - 1), "dim")))
         budget = describing.budget_text(self.view, time.monotonic() - self._began)
         return [*lines[: max(1, height - 2)], line((one_line(budget, width - 1), "dim"))]
 
-    def _asking(self, width: int, frame: str) -> list[Line]:
-        doing = "is writing" if self.reply else "was asked"
-        since = duration(time.monotonic() - self._asked_at)
-        head = line((f"{frame} ", "hint"), f"{one_line(self.view.model, 50)} {doing}  {since}")
-        return [head, *_tail(self.reply, width)]
+    def _going_on(
+        self, view: RunView, within: int | None, width: int, frame: str
+    ) -> Iterator[list[Line]]:
+        """A request, then the running calls, each with what goes on inside it below it."""
+        if view.asking:
+            yield self._asking(view.model, within, width, frame)
+        for call in running_calls(view):
+            yield self._call(call, view, width, frame)
+            if call.serial in self.view.nested:
+                inner = self.view.nested[call.serial]
+                for lines in self._going_on(inner, call.serial, width - _INDENT, frame):
+                    yield [one.indented(_INDENT) for one in lines]
 
-    def _call(self, call: CallView, width: int, frame: str) -> list[Line]:
-        since = duration(time.monotonic() - self._started_at.get(call.serial, time.monotonic()))
-        source = self.view.rounds[-1].source
-        text = describing.call_text(call, source, max(20, width - 24))
+    def _asking(self, model: str, within: int | None, width: int, frame: str) -> list[Line]:
+        reply = self._replies.get(within, "")
+        doing = "is writing" if reply else "was asked"
+        since = duration(time.monotonic() - self._asked_at.get(within, time.monotonic()))
+        head = line((f"{frame} ", "hint"), f"{one_line(model, 50)} {doing}  {since}")
+        return [head, *_tail(reply, width)]
+
+    def _call(self, call: CallView, view: RunView, width: int, frame: str) -> list[Line]:
+        began = self._ahead_at if call.ahead is not None else self._started_at
+        number = call.serial if call.ahead is None else call.ahead
+        since = duration(time.monotonic() - began.get(number, time.monotonic()))
+        text = running_text(call, view, max(20, width - 24))
         verb = "stopping" if self.stopping else "running"
-        head = line((f"{frame} {verb:<9}", "hint"), text, (f"  {since}", "dim"))
+        head = line((f"{frame} {verb:<12}", "hint"), text, (f"  {since}", "dim"))
         return [head, *_tail(self._output.get(call.serial, ""), width)]
 
 
@@ -119,7 +151,10 @@ class LiveView:
         self._terminal = terminal
         colored = terminal.colored(sys.stderr)
         self._console: Console = Console(
-            file=sys.stderr, force_terminal=True, no_color=not colored, highlight=False
+            file=sys.stderr,
+            force_terminal=True,
+            color_system="auto" if colored else None,
+            highlight=False,
         )
         self._now = Now()
         self._story = Story(why=why, width=self._console.width, verbose=verbose)

@@ -44,6 +44,8 @@ class Prepared:
     task: Task
     folder: Path
     model: Resolved
+    executor: Resolved | None
+    """The model of goals, if the task names another one."""
     why_model: str
     """What led to the model, as people read it."""
     sandbox: SandboxSpec
@@ -71,6 +73,7 @@ def prepare(wish: Wish, terminal: Terminal) -> Prepared:
         task=loaded.task,
         folder=loaded.task.folder,
         model=model,
+        executor=_executor(wish, loaded, user, model),
         why_model=why,
         sandbox=sandbox.value,
         budget=budget.budget,
@@ -161,6 +164,23 @@ def _model(
         return resolved, resolved.why
     verb = "by" if settled.source.startswith(("--", "PLANLOOP")) else "in"
     return resolved, f"named {verb} {settled.source}"
+
+
+def _executor(
+    wish: Wish, loaded: LoadedTask, user: UserConfig, planner: Resolved
+) -> Resolved | None:
+    """The model of goals; a replay of the planner's holds what was said in them too."""
+    spec = loaded.task.executor
+    from planloop.assemble import is_replay
+    from planloop.models import ReplayModel
+
+    recorded = planner.model if isinstance(planner.model, ReplayModel) else None
+    if spec is None or (recorded and (recorded.executor or not is_replay(spec))):
+        return None
+    try:
+        return _resolved(spec, dataclasses.replace(wish, base_url=None), user, loaded.task.folder)
+    except UserError as error:
+        raise _placed(error, loaded.settings.place("executor")) from None
 
 
 def _placed(error: UserError, source: str) -> UserError:

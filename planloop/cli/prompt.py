@@ -63,13 +63,13 @@ async def _prompt(prepared: Prepared) -> Prompt:
 
 
 def _show(terminal: Terminal, found: Prompt, counter: Counter) -> None:
-    from planloop.cli.lines import line
+    from planloop.cli.lines import line, rows
 
     for part in found.parts:
         count = counter.shown(part.text)
         terminal.out(line((f"── {part.name} ", "bold"), (f"({count})", "dim")))
         if part.text:
-            terminal.out(line(part.text.rstrip("\n")))
+            terminal.out(*rows(part.text.rstrip("\n")))
         terminal.out(line(""))
     total = counter.shown(*(message.text for message in found.messages))
     declared = f" and {len(found.tools)} declared tools" if found.tools else ""

@@ -18,6 +18,7 @@ VERBS = {
     "list": "List the runs of this folder.",
     "prompt": "Show what would be sent to the model, by part.",
     "doctor": "Try what planloop needs here, and say how to fix it.",
+    "clean": "Remove what runs that were killed have left.",
     "help": "Explain a topic, or a command.",
 }
 """The common ones first; what each does, in a line."""

@@ -45,14 +45,17 @@ def verb(terminal: Terminal, /, as_json: bool, quiet: bool, verbose: bool, **wor
     terminal.hushed = quiet or as_json
     terminal.note("reading the task", brief=True)
     from planloop.agent import Agent
+    from planloop.cli.clean import mention
     from planloop.cli.driving import drive
     from planloop.cli.prepare import Wish, prepare
 
     prepared = prepare(Wish(**words), terminal)
+    mention(terminal)
     if prepared.unsafe_local:
         terminal.warn_unsafe()
     agent: Agent[None, Any] = Agent(
         model=prepared.model.model,
+        executor=prepared.executor.model if prepared.executor else None,
         sandbox=prepared.sandbox,
         budget=prepared.budget,
         store=prepared.folder,
@@ -88,13 +91,13 @@ def _show_result(terminal: Terminal, ending: Ending) -> None:
     """What the run made, on standard output: the answer, then the diff."""
     from planloop.cli import describing
     from planloop.cli.diffing import diff_lines
-    from planloop.cli.lines import line
+    from planloop.cli.lines import line, rows
 
     result = ending.result
     if result is None:
         return
     if result.output is not None:
-        terminal.out(line(describing.output_text(result.output)))
+        terminal.out(*rows(describing.output_text(result.output)))
     if result.diff:
         terminal.out(*([line("")] if result.output is not None else []), *diff_lines(result.diff))
 
@@ -126,11 +129,13 @@ def _unused_replies(prepared: Prepared, ending: Ending) -> Exception | None:
     from planloop.errors import UserError
     from planloop.models import ReplayModel
 
-    model = prepared.model.model
-    if ending.result is None or not isinstance(model, ReplayModel):
+    models = [one.model for one in (prepared.model, prepared.executor) if one is not None]
+    if ending.result is None:
         return None
     try:
-        model.finish()
+        for model in models:
+            if isinstance(model, ReplayModel):
+                model.finish()
     except UserError as error:
         return error
     return None

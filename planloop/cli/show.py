@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from planloop.trace.log import Recorded
 
 
+_INDENT = 4
+"""Columns that what is nested moves to the right."""
+
+
 @click.command(
     "show",
     cls=Verb,
@@ -66,16 +70,19 @@ def view_lines(view: RunView) -> Iterator[Line]:
     from planloop.cli.lines import line, quoted
 
     yield from describing.heading(view)
+    for event in view.setup:
+        yield from describing.setup_lines(event)
     yield line("")
     yield from quoted(view.text, "", indent=2)
     for found in view.rounds:
         yield line("")
-        yield from _round_lines(found)
+        yield from _round_lines(found, view)
     if view.refused:
         yield line("")
         yield from (describing.refusal_line(one) for one in view.refused)
     yield line("")
     yield from (line(("warning: ", "warn"), text) for text in view.warnings)
+    yield from describing.service_lines(view.services)
     for check in view.verdict:
         yield from describing.check_lines(check)
     if view.changed_files:
@@ -86,7 +93,18 @@ def view_lines(view: RunView) -> Iterator[Line]:
     yield from describing.verdict_lines(view)
 
 
-def _round_lines(found: RoundView) -> Iterator[Line]:
+def _nested_lines(inner: RunView, view: RunView) -> Iterator[Line]:
+    from planloop.cli import describing
+
+    for found in inner.rounds:
+        yield from _round_lines(found, view)
+    if inner.parts:
+        yield from describing.parts_lines(inner.parts)
+    yield from (describing.refusal_line(one) for one in inner.refused)
+
+
+def _round_lines(found: RoundView, view: RunView) -> Iterator[Line]:
+    """A round, with what went on inside its calls moved to the right."""
     from planloop.cli import describing
     from planloop.cli.lines import line, quoted
 
@@ -100,6 +118,9 @@ def _round_lines(found: RoundView) -> Iterator[Line]:
         scope = call.scope
         yield describing.call_line(call, found.source)
         yield from describing.call_details(call)
+        if call.serial in view.nested and not call.served:
+            inner = _nested_lines(view.nested[call.serial], view)
+            yield from (one.indented(_INDENT) for one in inner)
     for result in found.statements:
         yield from describing.statement_lines(result, found.calls)
     yield from (line(("  from the top: ", "warn"), why) for why in found.restarts)

@@ -10,24 +10,35 @@ from planloop.cli import describing
 from planloop.cli.lines import Line, line, quoted
 from planloop.cli.terminal import Terminal
 from planloop.events import (
+    CallDropped,
     CallEnded,
     CallServed,
+    CallStarted,
     CheckEnded,
     ChecksPinned,
     Event,
     FeedbackGiven,
+    GoalDecomposed,
     ModelAsked,
+    Nestable,
     NoteMade,
     PassRestarted,
     PlanStarted,
     ReplyRefused,
     RunStarted,
+    ServicesChanged,
+    SetupEnded,
+    SetupStarted,
     StatementEnded,
     Warned,
     to_json,
 )
+from planloop.state import StatementResult
 from planloop.text import one_line
 from planloop.trace.fold import CallView, RunView
+
+_BESIDE = 28
+"""Columns of a call's line besides the call."""
 
 
 class View(Protocol):
@@ -96,8 +107,11 @@ class PlainView:
     def show(self, event: Event, view: RunView) -> None:
         """The lines of this event."""
         lines = list(self.story.lines(event, view))
+        if isinstance(event, SetupStarted):
+            command = f"{event.what}: {one_line(event.command, 200)} …"
+            lines.append(line((command, "dim")))
         if isinstance(event, ModelAsked):
-            lines.append(line((f"asking {one_line(view.model)} …", "dim")))
+            lines.append(line((f"asking {one_line(asked_model(event, view))} …", "dim")))
         self._view = view
         self._terminal.say(*lines)
 
@@ -109,18 +123,29 @@ class PlainView:
         """Nothing is open."""
 
 
+def asked_model(event: ModelAsked, view: RunView) -> str:
+    """The model that an event speaks of."""
+    return view.model if event.within is None else view.nested[event.within].model
+
+
 def stopping(view: RunView) -> list[Line]:
     """What an interrupt stops."""
-    calls, source = running_calls(view), view.rounds[-1].source if view.rounds else ""
-    what = ", ".join(describing.call_text(call, source, 40) for call in calls[:3]) or "the run"
+    calls = running_calls(view)
+    what = ", ".join(running_text(call, view, 40) for call in calls[:3]) or "the run"
     more = f" and {len(calls) - 3} more calls" if len(calls) > 3 else ""
     return [line(("stopping ", "warn"), f"{what}{more}; press Ctrl-C again to force")]
 
 
 def running_calls(view: RunView) -> list[CallView]:
-    """Calls of the newest round that have not ended."""
-    calls = view.rounds[-1].calls if view.rounds else ()
+    """Calls of the newest round, and of a plan that is being written, that have not ended."""
+    calls = (*(view.rounds[-1].calls if view.rounds else ()), *view.ahead)
     return [call for call in calls if call.observation is None and not call.served]
+
+
+def running_text(call: CallView, view: RunView, width: int) -> str:
+    """A running call as its plan wrote it; one that began early has no plan yet."""
+    source = view.rounds[-1].source if view.rounds and call not in view.ahead else ""
+    return describing.call_text(call, source, width)
 
 
 class Story:
@@ -128,23 +153,54 @@ class Story:
 
     def __init__(self, *, why: str = "", width: int = 80, verbose: bool = False) -> None:
         self._why = why
-        self._width = max(20, width - 28)
+        self._width = max(20, width - _BESIDE)
         self._verbose = verbose
         self._scope: str | None = None
+        self._nested: dict[int, Story] = {}
+        self._depths: dict[int, int] = {}
 
     def lines(self, event: Event, view: RunView) -> Iterator[Line]:
         """What this event adds to the story; `view` is the run after it."""
+        within = event.within if isinstance(event, Nestable) else None
+        if isinstance(event, CallStarted):
+            self._depths[event.serial] = self._depths.get(within or 0, 0) + 1
+        if within is None:
+            yield from self._told(event, view)
+        else:
+            yield from self._told_within(event, view, within)
+
+    def _told_within(self, event: Event, view: RunView, within: int) -> Iterator[Line]:
+        """What happens inside a call, moved to the right below the line that names it."""
+        indent = 2 * self._depths.get(within, 1)
+        told = self._nested.get(within)
+        story = told or Story(width=self._width + _BESIDE - indent, verbose=self._verbose)
+        lines = list(story._told(event, view.nested[within]))
+        if lines and told is None:
+            self._nested[within] = story
+            yield describing.goal_line(within, view, self._width).indented(indent - 2)
+        yield from (one.indented(indent) for one in lines)
+
+    def _told(self, event: Event, view: RunView) -> Iterator[Line]:
         match event:
             case RunStarted():
                 yield from describing.heading(view, self._why)
+            case SetupEnded():
+                yield from describing.setup_lines(event)
             case PlanStarted():
                 yield from self._plan(view)
             case ReplyRefused():
                 yield describing.refusal_line(view.refused[-1])
             case CallEnded() | CallServed():
                 yield from self._call(event.serial, view)
+            case CallDropped():
+                text = describing.call_text(view.dropped[-1], "", self._width)
+                yield line("  ", ("dropped  ", "dim"), text, ("  began early, for nothing", "dim"))
             case StatementEnded(result=result):
-                yield from describing.statement_lines(result, view.rounds[-1].calls)
+                yield from self._statement(result, view)
+            case ServicesChanged(services=services):
+                yield from describing.service_lines(services)
+            case GoalDecomposed(parts=parts):
+                yield from describing.parts_lines(parts)
             case NoteMade(text=text):
                 yield from quoted(text, "", indent=2)
             case PassRestarted(reason=reason):
@@ -166,6 +222,13 @@ class Story:
         yield describing.plan_line(found)
         if self._verbose:
             yield from quoted(found.source)
+
+    def _statement(self, result: StatementResult, view: RunView) -> Iterator[Line]:
+        lines = describing.statement_lines(result, view.rounds[-1].calls)
+        if lines and result.scope is not None and result.scope != self._scope:
+            yield describing.scope_line(result.scope)
+            self._scope = result.scope
+        yield from lines
 
     def _call(self, serial: int, view: RunView) -> Iterator[Line]:
         found = view.rounds[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ import anyio.to_thread
 from planloop.errors import CallFailed, PlanloopError, UserError
 from planloop.observation import Failure, Observation, Status
 from planloop.sandbox import Command, Completed, Sandbox
-from planloop.tool import BoundCall, Context, Effect
+from planloop.tool import BoundCall, Context, Effect, Within
 from planloop.values import Value, dump, fresh
 
 _MOST_THREADS = 1_000
@@ -46,8 +46,14 @@ class Attempt:
     idempotency_key: str
     names: Mapping[str, Value]
     on_output: Callable[[str, str], None]
+    keep: Callable[[Completed], Awaitable[Completed]]
+    """Sees to it that what a command wrote beyond what is shown is not lost."""
+    within: Within | None = None
+    """Which call of the ledger it is; None while none is."""
     completed: Completed | None = None
     sandbox_s: float = 0.0
+    sandbox_left: Callable[[], float | None] = lambda: None
+    """Seconds of sandbox time that the run had left when this began; None without a limit."""
 
     async def run(self, threads: anyio.CapacityLimiter) -> Observation:
         """Run the tool to its end. Every failure of the tool is an observation.
@@ -76,7 +82,10 @@ class Attempt:
             status, failure = Status.FAILED, _failure(error, self.call)
         else:
             value, failure, status = self._kept(found)
-        return self._observation(value, failure, status, anyio.current_time() - started)
+        duration = anyio.current_time() - started
+        if self.completed is not None:
+            self.completed = await self.keep(self.completed)
+        return self._observation(value, failure, status, duration)
 
     def _kept(self, found: Any) -> tuple[Value, Failure | None, Status]:
         """A tool's result as a value. One that has no such form does not undo what was done."""
@@ -88,7 +97,7 @@ class Attempt:
 
     @property
     def _is_external(self) -> bool:
-        return self.call.tool.effect is Effect.EXTERNAL
+        return self.call.tool.effect is Effect.EXTERNAL and not self.call.tool.nests
 
     async def _invoke(self, threads: anyio.CapacityLimiter) -> Any:
         tool = self.call.tool
@@ -110,6 +119,8 @@ class Attempt:
             output=lambda text: self.on_output("stdout", text),
             run=self._run_command,
             names=self.names,
+            within=self.within,
+            spent=self._spent,
         )
 
     async def _run_command(self, command: Command) -> Completed:
@@ -118,13 +129,29 @@ class Attempt:
                 f"tool `{self.call.tool.name}` needs a sandbox, and this run has none",
                 hint="choose one with `sandbox=`, or leave the tool out",
             )
-        completed = await self.sandbox.run(command, self.on_output)
-        self.sandbox_s += completed.duration_s
+        within = self._within_what_is_left(command, self.sandbox)
+        completed = await self.sandbox.run(within, self.on_output)
+        self._spent(completed.duration_s)
         if self.completed is None or self.completed.status in (Status.OK, Status.FAILED):
             self.completed = completed  # one that was stopped stays: it decides how the call ended
         if completed.status not in (Status.OK, Status.FAILED):
-            raise CallFailed(completed.status.value, _stopped_text(completed))
+            raise CallFailed(completed.status.value, self._stopped_text(completed))
         return completed
+
+    def _spent(self, seconds: float) -> None:
+        self.sandbox_s += seconds
+
+    def _within_what_is_left(self, command: Command, sandbox: Sandbox) -> Command:
+        """The command, cut off where the run's sandbox time is spent."""
+        left = self.sandbox_left()
+        if left is None:
+            return command
+        most = command.timeout_s or sandbox.limits.timeout_s
+        return dataclasses.replace(command, timeout_s=min(most, max(left - self.sandbox_s, 0.001)))
+
+    def _stopped_text(self, completed: Completed) -> str:
+        assert self.sandbox is not None  # something ran in it
+        return _stopped_text(completed, self.sandbox.limits.kept_bytes)
 
     def _observation(
         self, value: Value, failure: Failure | None, status: Status, duration: float
@@ -133,7 +160,7 @@ class Attempt:
         # A tool that swallows the error of a killed command must not turn it into a success.
         if completed is not None and completed.status not in (Status.OK, Status.FAILED):
             status = completed.status
-            failure = failure or Failure(type=status.value, message=_stopped_text(completed))
+            failure = failure or Failure(type=status.value, message=self._stopped_text(completed))
         if self._is_external and status not in (Status.OK, Status.FAILED):
             status = Status.UNKNOWN
         return Observation(
@@ -166,13 +193,16 @@ def _failure(error: BaseException, call: BoundCall) -> Failure:
     return Failure(type=type(error).__name__, message=message[:4_000])
 
 
-def _stopped_text(completed: Completed) -> str:
+def _stopped_text(completed: Completed, kept_bytes: int) -> str:
     match completed.status:
         case Status.TIMEOUT:
             return f"the command was ended after {completed.duration_s:.1f} s, its time limit"
         case Status.OOM:
             return "the command was ended: out of memory"
         case Status.OUTPUT_LIMIT:
-            return "the command was ended: it wrote more output than is kept"
+            name = "stdout" if completed.stdout.total_bytes >= kept_bytes else "stderr"
+            return f"the command was ended: it wrote more than {kept_bytes / 1e6:g} MB of {name}"
+        case _ if completed.signal is None:
+            return "the command was ended together with everything in the sandbox"
         case _:
             return f"the command was killed by signal {completed.signal}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio.to_thread
 
+from planloop.budget import Account, Reservation, Usage
 from planloop.environment import Environment
 from planloop.errors import UserError
 from planloop.feedback.output import OutputType
@@ -61,6 +62,7 @@ class Checks:
     def __init__(
         self,
         *,
+        account: Account,
         bench: Workbench | None,
         open_clean: OpenClean | None,
         host: Sequence[HostCheck],
@@ -68,6 +70,7 @@ class Checks:
         output_type: OutputType,
         deps: Any,
     ) -> None:
+        self._account = account
         self._bench = bench
         self._open_clean = open_clean
         self._host = tuple(host)
@@ -95,7 +98,7 @@ class Checks:
     async def pin_proposed(self, check: Check) -> PinnedCheck:
         """Fix a check that the planner proposes, and see whether it passes on untouched files."""
         pinned = PinnedCheck(check=check, proposed=True)
-        found = await self._pinned(pinned, self._bench.original if self._bench else None)
+        found = await self._pinned(pinned, self._bench.start if self._bench else None)
         return dataclasses.replace(pinned, passes_untouched=found.passed)
 
     async def refuse_impossible(self, checks: Sequence[Check], sandbox: Sandbox | None) -> None:
@@ -134,13 +137,14 @@ class Checks:
             )
         with self._bench.scratch("check") as target:
             pins = await self._pins(check)
-            original = self._bench.original
+            original = self._bench.start
             pinned = await anyio.to_thread.run_sync(pinned_tree, original, result, pins, target)
             forged = _in_process(check, target)
             async with self._open_clean() as sandbox:
                 await sandbox.copy_in(target)
                 before = await sandbox.scan()
                 completed = await sandbox.run(_command(check))
+                self._account.settle(Reservation(), Usage(sandbox_s=completed.duration_s))
                 # A test runner may write beside its tests; what a person pinned nobody may.
                 held = () if forged and _written_pins(check) is None else pins
                 touched = _touched(before, await sandbox.scan(), held)
@@ -161,7 +165,7 @@ class Checks:
             return ()
         if check.pins is not None:
             return check.pins
-        existing = await anyio.to_thread.run_sync(_paths, self._bench.original)
+        existing = await anyio.to_thread.run_sync(_paths, self._bench.start)
         return default_pins(check.run, existing)
 
 

@@ -10,6 +10,7 @@ from planloop.events import CheckEnded, FeedbackGiven
 from planloop.feedback import render
 from planloop.feedback.progress import STUCK_NOTE, Progress
 from planloop.plan import Answer, Flow, Plan
+from planloop.sandbox import ServiceState
 from planloop.state import CheckResult, Execution, Feedback, State, Told, Verdict
 from planloop.text import bounded_repr
 from planloop.trace.journal import Journal
@@ -27,11 +28,13 @@ class Collector:
         environment: Environment,
         account: Account,
         journal: Journal,
+        services: Callable[[], Sequence[ServiceState]] = tuple,
     ) -> None:
         self._run_checks = run_checks
         self._environment = environment
         self._account = account
         self._journal = journal
+        self._services = services
         self._progress = Progress()
 
     async def collect(self, plan: Plan, execution: Execution, state: State) -> Feedback:
@@ -69,6 +72,7 @@ class Collector:
             parts.append(_quoted("Notes:", "\n".join(execution.notes)))
         if execution.changed_files:
             parts.append(_quoted("Changed files:", ", ".join(execution.changed_files[:100])))
+        parts.append(render.services(self._services()))
         if verdict is not None and verdict.checks:
             parts.append(render.checks(verdict.checks))
         parts.append(render.what_now(execution))

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from planloop.observation import Observation, Output, Status
-from planloop.plan import Flow, Plan, Statement
+from planloop.plan import Answer, Plan, Statement
+from planloop.sandbox import ServiceState
 from planloop.state import CallResult, CheckResult, Execution, StatementResult, Told
 from planloop.text import bounded_repr, one_line, sanitise
 
@@ -21,6 +22,10 @@ _SHOWN = 8_000
 _PREVIEW = 160
 _MOST_DETAILS = 40
 """Calls of one statement that are shown one by one."""
+_MOST_PATHS = 50
+"""Of one kind that a check is told of by name."""
+_MOST_CUT = 5
+"""Streams of one statement that are said to be longer than the value that holds them."""
 
 
 class Draft:
@@ -41,14 +46,18 @@ class Draft:
         self._sent.extend(f"  | {line}" for line in lines)
         self._stable.append("  | …")
 
+    def remark(self, text: str) -> None:
+        """A line of our own that hangs on what calls wrote: it is in the sent form only."""
+        self._sent.append(text)
+
     def told(self) -> Told:
         """Both forms."""
         return Told("\n".join(self._sent), "\n".join(self._stable))
 
 
 def statements(plan: Plan, execution: Execution) -> list[Told]:
-    """What each statement of a flow came to, in the order of the text."""
-    if not isinstance(plan, Flow) or execution.rejected is not None:
+    """What each statement of a plan came to, in the order of the text."""
+    if isinstance(plan, Answer) or execution.rejected is not None:
         return []
     calls: dict[int, list[CallResult]] = {}
     for call in execution.calls:
@@ -56,6 +65,7 @@ def statements(plan: Plan, execution: Execution) -> list[Told]:
     return [
         _statement(statement, result, calls.get(statement.index, []), execution)
         for statement, result in zip(plan.statements, execution.statements, strict=True)
+        if not result.kept
     ]
 
 
@@ -67,19 +77,35 @@ def _statement(
 ) -> Told:
     draft = Draft()
     draft.say(f"line {statement.line}: {one_line(statement.source, 100)}  -> {result.status}")
-    if result.error is not None and not _told_by_a_call(result, calls):
-        draft.say(f"  {result.error.type}: {one_line(result.error.message, 600)}")
-        for name, shown in result.error.values:
+    if result.error is not None:
+        told = _told_by_a_call(result, calls)
+        if not told:
+            draft.say(f"  {result.error.type}: {one_line(result.error.message, 600)}")
+        for name, shown in result.error.values if not told or result.duration_s else ():
             draft.show(f"{name} = {shown}")
     for call in _worth_showing(statement, calls):
         _call(draft, call, alone=len(calls) == 1)
+    _other_notes(draft, statement, calls)
+    _program_output(draft, result, calls)
     if len(calls) > 1:
         _counts(draft, calls)
+    _cut_values(draft, statement, calls)
     if result.status is Status.OK:
         for name in statement.binds:
             if name in execution.bound:
                 draft.show(f"{name} = {bounded_repr(execution.bound[name], _PREVIEW)}")
     return draft.told()
+
+
+def _program_output(draft: Draft, result: StatementResult, calls: Sequence[CallResult]) -> None:
+    """What a program's statement printed, and what a bare expression came to."""
+    for name, output in (("stdout", result.stdout), ("stderr", result.stderr)):
+        if output is not None:
+            draft.say(f"  {name}:")
+            draft.show(output.text)
+    shown = len(calls) == 1 and calls[0].observation.stdout is not None
+    if result.value is not None and not shown:
+        draft.show(result.value)
 
 
 def _told_by_a_call(result: StatementResult, calls: Sequence[CallResult]) -> bool:
@@ -94,7 +120,7 @@ def _told_by_a_call(result: StatementResult, calls: Sequence[CallResult]) -> boo
 
 def _worth_showing(statement: Statement, calls: Sequence[CallResult]) -> Iterable[CallResult]:
     """Failed calls, and the call of a bare expression; assigned values show by their names."""
-    bare = isinstance(statement.node, ast.Expr)
+    bare = isinstance(statement.node, ast.Expr) and bool(statement.calls)
     ran = [call for call in calls if call.observation.status is not Status.SKIPPED]
     shown = [call for call in ran if not call.observation.ok or bare]
     return shown[:_MOST_DETAILS]
@@ -129,8 +155,24 @@ def _call(draft: Draft, call: CallResult, *, alone: bool) -> None:
         return
     if seen.exit_code:
         draft.say(f"  exit {seen.exit_code}")
-    _stream(draft, "stdout", seen.stdout)
-    _stream(draft, "stderr", seen.stderr)
+    for name, output in _streams(seen):
+        draft.say(f"  {name}:")
+        draft.show(output.text)
+        if output.elided_bytes or len(output.text) > _SHOWN:
+            draft.remark(_how_to_read_on(call, name, output))
+
+
+def _other_notes(draft: Draft, statement: Statement, calls: Sequence[CallResult]) -> None:
+    """Notes of calls that are not shown one by one."""
+    shown = {id(call) for call in _worth_showing(statement, calls)}
+    noted = [
+        (call, note)
+        for call in calls
+        if call.observation.ok and not call.observation.served and id(call) not in shown
+        for note in call.observation.notes
+    ]
+    for call, note in noted[:_MOST_DETAILS]:
+        draft.say(f"  {call.tool}: note: {one_line(note, 700)}")
 
 
 def _is_in_output(seen: Observation) -> bool:
@@ -143,10 +185,44 @@ def _status_text(seen: Observation) -> str:
     return seen.status.value
 
 
-def _stream(draft: Draft, name: str, output: Output | None) -> None:
-    if output is not None and output.total_bytes:
-        draft.say(f"  {name}:")
-        draft.show(output.text)
+def _cut_values(draft: Draft, statement: Statement, calls: Sequence[CallResult]) -> None:
+    """Calls whose output is not whole in the value that a name now holds."""
+    shown = {id(call) for call in _worth_showing(statement, calls)}
+    cut = [
+        _how_to_read_on(call, name, output)
+        for call in calls
+        if call.observation.ok and id(call) not in shown
+        for name, output in _streams(call.observation)
+        if output.elided_bytes
+    ]
+    for text in cut[:_MOST_CUT]:
+        draft.remark(text)
+
+
+def _streams(seen: Observation) -> list[tuple[str, Output]]:
+    """What was written, by stream; nothing for a stream that was not written to."""
+    both = (("stdout", seen.stdout), ("stderr", seen.stderr))
+    return [(name, output) for name, output in both if output is not None and output.total_bytes]
+
+
+def _how_to_read_on(call: CallResult, name: str, output: Output) -> str:
+    size = f"  {call.tool}: {name} of call {call.serial} has {output.total_bytes:,} bytes"
+    if output.elided_bytes and output.blob is None:
+        return f"{size}; what is elided was not kept"
+    read_on = f'output_of({call.serial}, "{name}", start={_SHOWN // 2})'
+    search = f'output_of({call.serial}, "{name}", containing="…")'
+    return f"{size}: {read_on} reads on, {search} finds lines"
+
+
+def services(states: Sequence[ServiceState]) -> Told:
+    """What runs in the background; one that ended says how."""
+    draft = Draft()
+    if states:
+        draft.say("Services:")
+    for one in states:
+        draft.say(f"- {one.name}: {'runs' if one.alive else 'ENDED'}")
+        draft.show(one.detail if not one.alive else f"{one.detail}: {one.what}")
+    return draft.told()
 
 
 def checks(results: Sequence[CheckResult]) -> Told:
@@ -158,15 +234,26 @@ def checks(results: Sequence[CheckResult]) -> Told:
         if found.detail and not found.passed:
             draft.show(found.detail)
         if found.restored:
-            draft.say(f"  put back for the check (pins): {', '.join(found.restored)}")
+            draft.say(f"  put back for the check (pins): {_paths(found.restored)}")
         if found.removed:
-            draft.say(f"  not seen by the check (pins): {', '.join(found.removed)}")
+            draft.say(f"  not seen by the check (pins): {_paths(found.removed)}")
     return draft.told()
+
+
+def _paths(paths: Sequence[str]) -> str:
+    """Paths on one line: the result made them, so that they may hold anything."""
+    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+    return ", ".join(one_line(path, 200) for path in paths[:_MOST_PATHS]) + more
 
 
 def what_now(execution: Execution) -> Told:
     """What a failure left, and what may be sent next (R7)."""
     draft = Draft()
+    if execution.replayed:
+        draft.say(f"Note: {execution.replayed}.")
+    if execution.lost:
+        draft.say("These names are lost, and must be made again before they are read:")
+        draft.show(", ".join(f"{name} ({what})" for name, what in execution.lost.items()))
     if execution.rejected is not None:
         draft.say(f"The plan was not approved, and nothing of it ran: {execution.rejected}")
     failed = execution.failures
@@ -221,7 +308,9 @@ class Heading:
 
     def told(self, execution: Execution) -> Told:
         """How the plan went, in one line."""
-        counts = Counter(result.status.value for result in execution.statements)
+        counts = Counter(
+            "kept" if result.kept else result.status.value for result in execution.statements
+        )
         parts = [f"{counts[status]} {status}" for status in counts]
         of = f" of {self.rounds}" if self.rounds else ""
         mode = {"first": "", "rest": ", the rest of the plan", "whole": ", the whole again"}

@@ -2,5 +2,6 @@
 
 from planloop.language.grammar import BUILTINS, RESERVED
 from planloop.language.parse import parse, parse_native
+from planloop.language.programs import as_program
 
-__all__ = ["BUILTINS", "RESERVED", "parse", "parse_native"]
+__all__ = ["BUILTINS", "RESERVED", "as_program", "parse", "parse_native"]

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from planloop.errors import PlanInvalid
 from planloop.language.source import column_of, source_lines
-from planloop.plan import Program
 
 _MOST_TOLD: Final = 3
 
@@ -39,12 +38,9 @@ class Findings:
         """`node` is wrong; the message says what to do."""
         self._mistakes.append(self._at(node, message))
 
-    def program(self) -> Program | None:
-        """The source as a program, if it is one."""
-        if not self._outside:
-            return None
-        first = min(self._outside)
-        return Program(self._source, first.message, first.line, first.column)
+    def first_outside(self) -> Finding | None:
+        """Where the source left the language of flows, and by what."""
+        return min(self._outside, default=None)
 
     def raise_mistakes(self) -> None:
         """Raise `PlanInvalid` for the first mistake, naming the next ones."""

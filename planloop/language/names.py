@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from planloop.language.findings import nearest
 from planloop.language.grammar import RESERVED
@@ -18,12 +19,18 @@ class Names:
         run: names that the run has bound already.
         tools: names of the tools.
         lines: the first line of the plan that binds a name.
+        lost: names that the run had bound, and what they held.
     """
 
     def __init__(
-        self, run: Collection[str], tools: Collection[str], lines: Mapping[str, int]
+        self,
+        run: Collection[str],
+        tools: Collection[str],
+        lines: Mapping[str, int],
+        lost: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._bound = set(run)
+        self._lost = lost
         self._tools = tools
         self._lines = lines
         self._local: list[set[str]] = []
@@ -70,6 +77,8 @@ class Names:
 
     def unknown(self, name: str) -> str:
         """What to say of a name that nothing above binds."""
+        if name in self._lost:
+            return lost_name(name, self._lost[name])
         if name in self._lines:
             return f"`{name}` is bound only at line {self._lines[name]}; move that line up"
         if name.startswith("__"):
@@ -78,6 +87,11 @@ class Names:
         if not near and name in sys.stdlib_module_names:
             return f"unknown name `{name}`; a module must be imported, which makes a program"
         return f"unknown name `{name}`{near}"
+
+
+def lost_name(name: str, what: str) -> str:
+    """What to say of a name that went with the interpreter in which it lived."""
+    return f"`{name}` is lost with the interpreter that held it ({what}); make it again"
 
 
 def target_parts(target: ast.expr) -> Iterator[ast.expr]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from planloop.errors import PlanInvalid
-from planloop.language.findings import Findings
+from planloop.language.findings import Finding, Findings
 from planloop.language.grammar import STATEMENTS
 from planloop.language.limits import MAX_STATEMENTS
 from planloop.language.names import Names, bound_lines
 from planloop.language.order import is_iterator
+from planloop.language.programs import read_program
 from planloop.language.scopes import scopes_of
 from planloop.language.source import check_compiles, read_source, refuse_deep, segment, source_lines
 from planloop.language.validate import Validator
-from planloop.language.words import check_words, is_word, kind_of, word_of
+from planloop.language.words import check_words, is_word, kind_of, says_nothing, word_of
 from planloop.plan import Flow, Program, Statement, StatementKind
 from planloop.tool import Tool
 
@@ -47,31 +49,56 @@ _ANNOTATIONS = (
 )  # fmt: skip
 
 
-def parse(source: str, tools: Mapping[str, Tool], names: Collection[str]) -> Flow | Program:
+def parse(
+    source: str,
+    tools: Mapping[str, Tool],
+    names: Collection[str],
+    *,
+    lost: Mapping[str, str] = MappingProxyType({}),
+    living: Collection[str] = (),
+) -> Flow | Program:
     """Read a plan.
 
     Args:
         source: what the planner wrote.
         tools: by the names that plans use, as `tool_table` makes them.
         names: what the run has bound already.
+        lost: names that the run had bound, and what they held.
+        living: those that live in the interpreter of programs: what reads one runs there.
 
     Raises:
         PlanInvalid: it is no valid plan; the text says where, why and what to do.
     """
     tree = read_source(source)
     check_compiles(tree)
-    body = [node for node in tree.body if not _says_nothing(node)]
+    body = [node for node in tree.body if not says_nothing(node)]
     if len(body) > MAX_STATEMENTS:
-        extra = body[MAX_STATEMENTS]
-        return Program(source, f"more than {MAX_STATEMENTS} statements", extra.lineno, 1)
+        many = Finding(body[MAX_STATEMENTS].lineno, 1, f"more than {MAX_STATEMENTS} statements")
+        return read_program(tree, source, tools, names, left=many, lost=lost)
+    if (reader := _reader_of(tree, living)) is not None:
+        inside = Finding(reader.lineno, 1, f"`{reader.id}` lives in the interpreter of programs")
+        return read_program(tree, source, tools, names, left=inside, lost=lost)
     findings = Findings(source)
-    statements = _Reader(source, findings, tools, Names(names, tools, bound_lines(body))).read(body)
-    if (program := findings.program()) is not None:
-        return program
+    known = Names(names, tools, bound_lines(body), lost)
+    statements = Reader(source, findings, tools, known).read(body)
+    if (left := findings.first_outside()) is not None:
+        # Reading the flow may have rewritten nodes of its tree: a program is read from the text.
+        return read_program(read_source(source), source, tools, names, left=left, lost=lost)
     findings.raise_mistakes()
     if not statements:
         raise PlanInvalid("nothing to do: write a call, or done(…) if all is done")
     return Flow(statements=statements, source=source, tools=tools)
+
+
+def _reader_of(tree: ast.Module, living: Collection[str]) -> ast.Name | None:
+    return next(
+        (
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and node.id in living and isinstance(node.ctx, ast.Load)
+        ),
+        None,
+    )
 
 
 def parse_native(
@@ -94,10 +121,10 @@ def parse_native(
     body = [_native_statement(n, *call[1:]) for n, call in enumerate(calls, 1)]
     source = "\n".join(ast.unparse(node) for node in body)
     findings = Findings(source)
-    statements = _Reader(source, findings, tools, Names(names, tools, bound_lines(body))).read(body)
+    statements = Reader(source, findings, tools, Names(names, tools, bound_lines(body))).read(body)
     findings.raise_mistakes()
-    if (program := findings.program()) is not None:
-        raise PlanInvalid(program.reason, line=program.line, column=program.column)
+    if (left := findings.first_outside()) is not None:
+        raise PlanInvalid(left.message, line=left.line, column=left.column)
     ids = tuple(call[0] for call in calls)
     return Flow(statements=statements, source=source, native_ids=ids, tools=tools)
 
@@ -126,7 +153,7 @@ def _constant(value: Any, number: int, depth: int = 0) -> ast.expr:
     return ast.Constant(value)
 
 
-class _Reader:
+class Reader:
     """Reads statements in order, each with the names above it in view."""
 
     def __init__(
@@ -141,11 +168,15 @@ class _Reader:
         self._validator = Validator(findings, tools, names)
         self._scopes: dict[int, str] = {}
 
-    def read(self, body: list[ast.stmt]) -> tuple[Statement, ...]:
-        """All statements; what is wrong is in the findings."""
-        self._scopes = scopes_of(self._lines, body)
+    def read(self, body: list[ast.stmt], after: Sequence[ast.stmt] = ()) -> tuple[Statement, ...]:
+        """All statements; what is wrong is in the findings.
+
+        Args:
+            after: those above them, which were read before.
+        """
+        self._scopes = scopes_of(self._lines, [*after, *body])
         found: list[Statement] = []
-        for index, node in enumerate(body):
+        for index, node in enumerate(body, len(after)):
             statement = self._statement(index, node)
             if statement is not None:
                 found.append(statement)
@@ -211,10 +242,3 @@ def _read_out(node: ast.expr) -> ast.expr:
         return node
     starred = ast.copy_location(ast.Starred(node, ast.Load()), node)
     return ast.copy_location(ast.List([starred], ast.Load()), node)
-
-
-def _says_nothing(node: ast.stmt) -> bool:
-    """`pass`, and constants that stand alone, such as a docstring."""
-    if isinstance(node, ast.Pass):
-        return True
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -27,6 +27,13 @@ def is_word(node: ast.expr) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in WORDS
 
 
+def says_nothing(node: ast.stmt) -> bool:
+    """`pass`, and constants that stand alone, such as a docstring."""
+    if isinstance(node, ast.Pass):
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
 def word_of(node: ast.Call) -> str:
     """The word that a call of one is."""
     assert isinstance(node.func, ast.Name)

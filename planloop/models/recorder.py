@@ -8,7 +8,7 @@ from pathlib import Path
 from planloop.errors import InfrastructureError
 from planloop.messages import Model, OnText, Reply, Request
 from planloop.models.replay import NewMessages
-from planloop.models.replay_format import Exchange, exchange_line, header_line, said
+from planloop.models.replay_format import Exchange, Header, exchange_line, header_line, said
 
 
 class Recorder:
@@ -21,8 +21,12 @@ class Recorder:
         InfrastructureError: the file cannot be opened, or later written.
     """
 
-    def __init__(self, model: Model, path: Path | str | None = None) -> None:
+    def __init__(
+        self, model: Model, path: Path | str | None = None, executor: Model | None = None
+    ) -> None:
         self.model = model
+        self.executor = executor
+        """Another model, whose exchanges another recorder writes into the same file."""
         self.name = model.name
         self.profile = model.profile
         self.exchanges: list[Exchange] = []
@@ -60,7 +64,9 @@ class Recorder:
         except OSError as error:
             raise self._trouble("open", error) from None
         if os.fstat(file).st_size == 0:
-            self._write(file, header_line(self.name, self.profile))
+            other = self.executor
+            beside = None if other is None else Header(other.name, other.profile)
+            self._write(file, header_line(self.name, self.profile, beside))
         return file
 
     def _write(self, file: int, line: str) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from planloop.errors import UserError
-from planloop.messages import Message, OnText, Profile, Reply, Request
-from planloop.models.replay_format import FREE, Exchange, Said, parse, said
+from planloop.messages import Message, Model, OnText, Profile, Reply, Request
+from planloop.models.replay_format import FREE, Exchange, Header, Said, parse, said
 from planloop.text import one_line, sanitise
 
 MAX_BYTES = 64_000_000
@@ -33,6 +33,7 @@ class ReplayModel:
         profile: Profile = FREE,
         strict: bool = False,
         where: str = "the replay",
+        executor: Header | None = None,
     ) -> None:
         self.name = name
         self.profile = profile
@@ -44,6 +45,10 @@ class ReplayModel:
             self._script.setdefault(one.conversation, []).append(one)
         self._next: dict[str, int] = {}
         self._seen = NewMessages()
+        self.executor: Model | None = None
+        """The model of goals and `llm` calls, if the recording says that it was another one."""
+        if executor is not None:
+            self.executor = _Beside(self, executor.name or name, executor.profile)
 
     @classmethod
     def load(cls, path: Path | str, strict: bool = False) -> ReplayModel:
@@ -54,7 +59,14 @@ class ReplayModel:
         """
         header, exchanges = parse(_read(Path(path)), str(path))
         name = header.name or Path(path).name
-        return cls(exchanges, name=name, profile=header.profile, strict=strict, where=str(path))
+        return cls(
+            exchanges,
+            name=name,
+            profile=header.profile,
+            strict=strict,
+            where=str(path),
+            executor=header.executor,
+        )
 
     def __repr__(self) -> str:
         return f"ReplayModel({self.where!r})"
@@ -125,6 +137,22 @@ class ReplayModel:
         if self.strict:
             where = f"{self.where}, line {exchange.line}" if exchange.line else self.where
             raise UserError(difference, where=where, hint="record the run again")
+
+
+class _Beside:
+    """The second model of a recording: other conversations of the same file."""
+
+    def __init__(self, recording: ReplayModel, name: str, profile: Profile) -> None:
+        self.name = name
+        self.profile = profile
+        self._recording = recording
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """The next recorded reply of the request's conversation."""
+        return await self._recording.complete(request, on_text)
+
+    async def close(self) -> None:
+        """Nothing to release."""
 
 
 class NewMessages:

@@ -46,6 +46,8 @@ class Header:
 
     name: str | None = None
     profile: Profile = FREE
+    executor: Header | None = None
+    """The model of goals and `llm` calls, if it was another one."""
 
 
 class Malformed(ValueError):
@@ -61,10 +63,14 @@ def said(messages: tuple[Message, ...]) -> tuple[Said, ...]:
     )
 
 
-def header_line(name: str, profile: Profile) -> str:
+def header_line(name: str, profile: Profile, executor: Header | None = None) -> str:
     """The first line of a recording, without its newline."""
-    fields = {key: getattr(profile, key) for key in _HEADER if key != "name"}
-    return _dumps({"planloop_replay": VERSION, "name": name, **fields})
+    beside = {} if executor is None else {"executor": _fields(executor.name, executor.profile)}
+    return _dumps({"planloop_replay": VERSION, **_fields(name, profile), **beside})
+
+
+def _fields(name: str | None, profile: Profile) -> dict[str, Any]:
+    return {"name": name, **{key: getattr(profile, key) for key in _HEADER if key != "name"}}
 
 
 def exchange_line(exchange: Exchange) -> str:
@@ -136,10 +142,18 @@ def _loads(line: str) -> dict[str, Any]:
 def _header(document: dict[str, Any], first: bool) -> Header:
     if not first:
         raise Malformed("the header must be the first line")
-    _only(document, ("planloop_replay", *_HEADER), "the header")
+    _only(document, ("planloop_replay", *_HEADER, "executor"), "the header")
     version = document["planloop_replay"]
     if version != VERSION or isinstance(version, bool):
         raise Malformed(f"`planloop_replay` is {version!r}; this planloop reads {VERSION}")
+    if document.get("executor") is None:
+        return _model(document)
+    beside = _object(document["executor"], "`executor`")
+    _only(beside, _HEADER, "`executor`")
+    return dataclasses.replace(_model(document), executor=_model(beside))
+
+
+def _model(document: dict[str, Any]) -> Header:
     plans_in = _optional(document, "plans_in", str, "python")
     if plans_in not in ("python", "native"):
         raise Malformed(f"`plans_in` is {plans_in!r}; expected `python` or `native`")

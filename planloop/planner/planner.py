@@ -18,7 +18,9 @@ from planloop.errors import (
 from planloop.events import ModelAsked, ModelReplied, ReplyProgress, ReplyRefused
 from planloop.messages import Message, Model, Reply, Request, ToolSpec, token_bound
 from planloop.plan import Plan
+from planloop.planner.incoming import Incoming
 from planloop.planner.reply import read_reply
+from planloop.roles import HeadStartRole
 from planloop.state import Feedback, State, Told
 from planloop.text import sanitise
 from planloop.tool import Tool
@@ -43,6 +45,8 @@ class Planner:
         account: Account,
         journal: Journal,
         conversation: str = "main",
+        programs: bool = False,
+        head_start: HeadStartRole | None = None,
     ) -> None:
         self._model = model
         self._tools = tools
@@ -51,6 +55,9 @@ class Planner:
         self._account = account
         self._journal = journal
         self._conversation = conversation
+        self._programs = programs
+        self._head_start = head_start
+        self._incoming: Incoming | None = None
         self._told_rounds = 0
         self._known_tokens = 0
         self._new_bytes = sum(map(_bound, history)) + sum(map(_declared_bound, declared))
@@ -67,13 +74,31 @@ class Planner:
         """
         self._tell_new_rounds(state)
         for _ in range(_MOST_INVALID):
-            reply = await self._ask()
+            reply = await self._ask_for_plan(state)
             try:
-                return read_reply(reply, self._tools, state.names)
+                return read_reply(
+                    reply,
+                    self._tools,
+                    state.known,
+                    lost=state.lost,
+                    living=state.living,
+                    programs=self._programs,
+                    bare_goals=self._model.profile.bare_goal_lists,
+                )
             except PlanInvalid as error:
                 self._refuse(reply, error)
                 last = error
         raise NoPlan(_MOST_INVALID, last)
+
+    async def ask(self, text: str) -> Reply:
+        """Say something, and get the reply as it is: what is no plan is asked for like this.
+
+        Raises:
+            BudgetSpent: the request would pass a limit.
+            ModelUnavailable, UserError: the model cannot be used.
+        """
+        self._say(text)
+        return await self._ask()
 
     async def wrap_up(self, state: State, why: str) -> str | None:
         """One last word when a limit is reached; None if that is not to be had."""
@@ -142,6 +167,27 @@ class Planner:
         self._messages.append(message)
         self._new_bytes += _bound(message)
 
+    async def _ask_for_plan(self, state: State) -> Reply:
+        """Ask, and let the plan's statements begin as they come, if somebody wants them early."""
+        if self._head_start is None:
+            return await self._ask()
+        self._head_start.begin(state)
+        self._incoming = incoming = Incoming(self._tools, state.known, self._head_start)
+        try:
+            reply = await self._ask()
+        except BaseException:
+            self._stop_head_start()
+            raise
+        finally:
+            self._incoming = None
+        if not incoming.began(reply.text):  # another attempt at the request was answered
+            self._stop_head_start()
+        return reply
+
+    def _stop_head_start(self) -> None:
+        if self._head_start is not None:
+            self._head_start.stop()
+
     async def _ask(self, most_tokens: int | None = None) -> Reply:
         reservation, allowed = self._reserve(most_tokens)
         request = Request(
@@ -184,6 +230,8 @@ class Planner:
 
     def _progress(self, text: str) -> None:
         self._journal.emit(ReplyProgress(conversation=self._conversation, text=text))
+        if self._incoming is not None:
+            self._incoming.hear(text)
 
     def _reserve(self, most_tokens: int | None) -> tuple[Reservation, int | None]:
         """Hold the most that a request can use; the output it may have, or None if unbounded."""

@@ -46,6 +46,7 @@ def build_prompt(
     profile: Profile,
     *,
     may_propose: bool = False,
+    programs: bool = False,
     output: str = "",
     style: str = "",
     overrides: Path | None = None,
@@ -57,6 +58,7 @@ def build_prompt(
         tools: by the name that plans use.
         profile: decides between Python signatures and native declarations.
         may_propose: the task has no checks, so that the planner is asked to propose some.
+        programs: whether there is a sandbox to run programs in.
         output: the type that `done` must be given, if there is one.
         style: what the user adds to the style part.
         overrides: a folder of the user's own with templates of the same names; never one of a
@@ -71,6 +73,7 @@ def build_prompt(
         plans_in=profile.plans_in,
         builtins=", ".join(sorted(BUILTINS)),
         may_propose=may_propose,
+        programs=programs,
         output=output,
     )
     view = state.environment_view

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from planloop.errors import PlanInvalid
 from planloop.language import parse, parse_native
 from planloop.messages import Reply
 from planloop.plan import Answer, Flow, Plan, Program
+from planloop.planner.goal_lists import GOAL, bare_list, goals_source, read_goals
 from planloop.tool import Tool, json_arguments
 
-_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 """At any depth: models put blocks into lists."""
-_PYTHON = frozenset({"python", "py", "python3"})
+PYTHON = frozenset({"python", "py", "python3"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +28,25 @@ class Block:
     closed: bool
 
 
-def read_reply(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) -> Plan:
+def read_reply(
+    reply: Reply,
+    tools: Mapping[str, Tool],
+    names: Collection[str],
+    *,
+    lost: Mapping[str, str] = MappingProxyType({}),
+    living: Collection[str] = (),
+    programs: bool = False,
+    bare_goals: bool = False,
+) -> Plan:
     """The plan that a reply is.
+
+    Args:
+        tools: by the names that plans use.
+        names: what the run has bound already.
+        lost: names that the run had bound, and what they held.
+        living: those that live in the interpreter of programs.
+        programs: whether there is a sandbox to run them in.
+        bare_goals: a numbered list without a block is a list of goals.
 
     Raises:
         PlanInvalid: it is none; the text says what is wrong and what to send instead.
@@ -38,24 +57,32 @@ def read_reply(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) 
         raise PlanInvalid("the reply was cut off by the provider's content filter")
     if reply.tool_calls:
         return _native(reply, tools, names)
-    source = plan_source(reply.text, tools, names)
+    source = plan_source(reply.text, tools, names, bare_goals=bare_goals)
     if source is None:
         if not reply.text.strip():
             raise PlanInvalid("the reply is empty; send a plan or an answer")
         return Answer(reply.text.strip())
-    return _runnable(parse(source, tools, names))
+    return _runnable(parse(source, tools, names, lost=lost, living=living), programs)
 
 
-def plan_source(text: str, tools: Mapping[str, Tool], names: Collection[str]) -> str | None:
+def plan_source(
+    text: str, tools: Mapping[str, Tool], names: Collection[str], *, bare_goals: bool = False
+) -> str | None:
     """The source of the plan in a reply's text; None if the text is prose.
+
+    Args:
+        tools: by the names that plans use.
+        names: what the run has bound already.
+        bare_goals: a numbered list without a block is a list of goals.
 
     Raises:
         PlanInvalid: there are several blocks, or one is not closed.
     """
     found = blocks(text)
-    if any(block.info == "goals" for block in found):
-        raise PlanInvalid("goals are not available yet; send a python block")
-    plans = [block for block in found if block.info in _PYTHON]
+    goals = [block for block in found if block.info == "goals"]
+    if goals or (bare_goals and bare_list(text) is not None):
+        return _goals_plan(found, goals, bare_list(text) or "", tools)
+    plans = [block for block in found if block.info in PYTHON]
     if not plans:
         plans = [block for block in found if not block.info and _calls_a_tool(block, tools, names)]
     if len(plans) > 1:
@@ -69,12 +96,25 @@ def plan_source(text: str, tools: Mapping[str, Tool], names: Collection[str]) ->
     return plans[0].source
 
 
+def _goals_plan(
+    found: Collection[Block], goals: Collection[Block], bare: str, tools: Mapping[str, Tool]
+) -> str:
+    """The plan that a list of goals is; it stands alone in its reply."""
+    if GOAL not in tools:
+        raise PlanInvalid("goals can be nested no deeper here; send a python block")
+    if len(goals) > 1 or any(block.info in PYTHON for block in found):
+        raise PlanInvalid("send one block: either a goals block or a python block")
+    if any(not block.closed for block in goals):
+        raise PlanInvalid("the goals block is not closed; send the whole plan again")
+    return goals_source(read_goals(next((block.source for block in goals), bare)))
+
+
 def blocks(text: str) -> list[Block]:
     """The fenced blocks of a Markdown text, without the indentation of their fences."""
     found: list[Block] = []
     fence, info, indent, lines = "", "", "", list[str]()
     for line in text.replace("\r\n", "\n").split("\n"):
-        match = _FENCE.match(line)
+        match = FENCE.match(line)
         if not fence:
             if match:
                 words = match["info"].strip().lower().split()
@@ -114,11 +154,12 @@ def _native(reply: Reply, tools: Mapping[str, Tool], names: Collection[str]) -> 
     return parse_native(calls, tools, names)
 
 
-def _runnable(plan: Flow | Program) -> Flow:
-    if isinstance(plan, Flow):
+def _runnable(plan: Flow | Program, programs: bool) -> Flow | Program:
+    if isinstance(plan, Flow) or programs:
         return plan
     raise PlanInvalid(
-        f"{plan.reason}: that makes the plan a program, and programs are not available yet; "
+        f"{plan.reason}: that makes the plan a program, and programs need a sandbox with python3, "
+        "which this run has not; "
         "write it as straight lines: calls, assignments, comprehensions, conditional expressions",
         line=plan.line,
         column=plan.column,

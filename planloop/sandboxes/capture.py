@@ -1,28 +1,36 @@
-"""What is kept of one output stream: head and tail in bytes, the rest counted."""
+"""What is kept of one output stream: head and tail in memory, a long one whole on disk."""
 
 from __future__ import annotations
 
 import codecs
 
 from planloop.observation import Output
+from planloop.sandboxes.spool import SpoolFile
 
 
 class Capture:
-    """Takes a stream piece by piece and never holds more than `shown_bytes` of it.
+    """Takes a stream piece by piece and holds no more than its ends in memory.
 
     Args:
-        shown_bytes: kept for the observation, half from each end.
-        kept_bytes: past it the stream is `flooded`.
+        shown_bytes: kept for the observation, half from each end. A stream that is longer goes to
+            a file, whole.
+        kept_bytes: how much of it that file takes; past it the stream is `flooded`.
     """
 
     def __init__(self, shown_bytes: int, kept_bytes: int) -> None:
         self._head_room = shown_bytes - shown_bytes // 2
         self._tail_room = shown_bytes // 2
+        self._shown_bytes = shown_bytes
         self._kept_bytes = kept_bytes
+        self._spools = kept_bytes > shown_bytes
         self._head = bytearray()
         self._tail = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.total = 0
+        self.spool: SpoolFile | None = None
+        """The whole stream, if it is longer than what is shown."""
+        self.trouble: str | None = None
+        """Why the whole stream could not be kept, if it could not."""
 
     @property
     def flooded(self) -> bool:
@@ -31,6 +39,7 @@ class Capture:
 
     def feed(self, piece: bytes) -> str:
         """Take the next piece; returns its text, a split character held back for the next."""
+        self._write(piece)
         self.total += len(piece)
         room = self._head_room - len(self._head)
         self._head += piece[:room]
@@ -55,6 +64,22 @@ class Capture:
             elided_bytes=self.total - len(head) - len(tail),
             total_bytes=self.total,
         )
+
+    def _write(self, piece: bytes) -> None:
+        """Write a piece to the file, which is made when the first piece does not fit any more.
+
+        A full disk is told, and changes nothing about the call.
+        """
+        if not self._spools or self.total + len(piece) <= self._shown_bytes:
+            return
+        try:
+            if self.spool is None:
+                self.spool = SpoolFile()
+                self.spool.write(self._head + self._tail)
+            self.spool.write(piece[: max(0, self._kept_bytes - self.spool.size)])
+        except OSError as error:
+            self._spools, self.spool = False, None
+            self.trouble = error.strerror or str(error)
 
     def _keep_tail(self, piece: bytes) -> None:
         self._tail += piece[-self._tail_room :] if self._tail_room else b""

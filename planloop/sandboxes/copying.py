@@ -1,49 +1,51 @@
-"""Copies of whole folders between descriptors: in, out, snapshots. No link is ever followed."""
+"""Copies of whole folders between descriptors, in and out. No link is ever followed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
 import stat
 from collections.abc import Iterator
 
 from planloop.sandboxes import tree
+from planloop.sandboxes.contents import copy_data
 from planloop.text import one_line
 
-_PIECE = 1 << 20
 
-
-def copy_tree(origin: int, target: int, owner: tuple[int, int] | None, *, ours: bool) -> None:
-    """Copy folders, regular files and links with their modes and times.
+def copy_tree(origin: int, target: int, owner: tuple[int, int] | None) -> None:
+    """Copy a person's folders, regular files and links with their modes and times.
 
     What vanishes meanwhile is left out, and so are pipes, sockets, devices, and what lies in
     folders deeper than `tree.MAX_DEPTH`.
 
     Args:
         owner: user and group of what is made, if this process may give it away.
-        ours: whether files that their owner has locked are read all the same.
 
     Raises:
         OSError: something could not be read or written.
     """
-    with _Placed(target, owner, ours=ours) as placed:
-        for parent, name, path, found in tree.walk(origin, ours=ours):
+    with _Placed(target, owner, ours=False) as placed:
+        for parent, name, path, found in tree.walk(origin, ours=False):
             with contextlib.suppress(FileNotFoundError):
                 placed.take(parent, name, path, found)
 
 
-def copy_tree_out(origin: int, target: int, max_bytes: int, max_files: int) -> tuple[str, ...]:
+def copy_tree_out(
+    origin: int, target: int, max_bytes: int, max_files: int, *, any_links: bool = False
+) -> tuple[str, ...]:
     """Copy regular files and links that stay inside out of a hostile folder.
+
+    Args:
+        any_links: take links that lead out too: the copy is never followed on the host.
 
     Returns what was refused, one sentence each, at most 1,000 of them.
     """
     taken = _Bounds(max_bytes, max_files)
     refused: list[str] = []
-    with _Placed(target, None, ours=True, plain_modes=True) as placed:
+    with _Placed(target, None, ours=True, plain_modes=True, any_links=any_links) as placed:
         for parent, name, path, found in tree.walk(origin, ours=True):
-            why = taken.refusal(parent, name, path, found)
+            why = taken.refusal(path, found)
             if why is None:
                 why = _attempt(placed, parent, name, path, found)
             if why is not None and len(refused) < 1000:
@@ -66,12 +68,12 @@ class _Bounds:
     max_bytes: int
     max_files: int
 
-    def refusal(self, parent: int, name: str, path: str, found: os.stat_result) -> str | None:
+    def refusal(self, path: str, found: os.stat_result) -> str | None:
         """Why an entry may not be copied out, or None; counts what may."""
         if stat.S_ISDIR(found.st_mode):
             return _folder_refusal(path) or self._count(0)
         if stat.S_ISLNK(found.st_mode):
-            return _link_refusal(parent, name, path) or self._count(0)
+            return self._count(0)
         if not stat.S_ISREG(found.st_mode):
             return f"not copied: it is a {_kind(found.st_mode)}"
         return self._count(found.st_size)
@@ -90,14 +92,6 @@ def _folder_refusal(path: str) -> str | None:
     if path.count("/") >= tree.MAX_DEPTH:
         return f"not copied: more than {tree.MAX_DEPTH} folders deep"
     return None
-
-
-def _link_refusal(parent: int, name: str, path: str) -> str | None:
-    try:
-        target = os.readlink(name, dir_fd=parent)
-    except OSError as error:
-        return f"not copied: {error.strerror}"
-    return None if stays_inside(path, target) else "not copied: the link leads out"
 
 
 def stays_inside(path: str, target: str) -> bool:
@@ -132,11 +126,13 @@ class _Placed:
         *,
         ours: bool,
         plain_modes: bool = False,
+        any_links: bool = True,
     ) -> None:
         self._target = target
         self._ours = ours
         self._owner = owner
         self._plain_modes = plain_modes
+        self._any_links = any_links
         self._folders: list[tuple[str, int]] = []
         self._modes: list[tuple[int, int]] = []
 
@@ -152,8 +148,7 @@ class _Placed:
         if stat.S_ISDIR(found.st_mode):
             self._make_folder(name, path, found, into)
         elif stat.S_ISLNK(found.st_mode):
-            os.symlink(os.readlink(name, dir_fd=parent), name, dir_fd=into)
-            self._give(name, into)
+            self._copy_link(parent, name, path, into)
         elif stat.S_ISREG(found.st_mode):
             self._copy_file(parent, name, into, found.st_size)
 
@@ -180,28 +175,35 @@ class _Placed:
         mode = 0o755 if self._plain_modes else found.st_mode & 0o777
         self._modes.append((mode, found.st_mtime_ns))
 
+    def _copy_link(self, parent: int, name: str, path: str, into: int) -> None:
+        target = os.readlink(name, dir_fd=parent)  # read once: it may be another one by now
+        if not self._any_links and not stays_inside(path, target):
+            raise ValueError("not copied: the link leads out")
+        os.symlink(target, name, dir_fd=into)
+        self._give(name, into)
+
     def _copy_file(self, parent: int, name: str, into: int, most: int) -> None:
-        source = self._source(name, parent)
-        try:
+        with self._source(name, parent) as source:
             found = os.fstat(source)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             made = os.open(name, flags, 0o600, dir_fd=into)
             try:
-                _copy_data(source, made, min(found.st_size, most))
+                copy_data(source, made, min(found.st_size, most))
                 self._finish(made, found)
             finally:
                 os.close(made)
+
+    @contextlib.contextmanager
+    def _source(self, name: str, parent: int) -> Iterator[int]:
+        if self._ours:
+            with tree.opened_to_read(name, parent) as source:
+                yield source
+            return
+        source = tree.open_quietly(name, parent)
+        try:
+            yield source
         finally:
             os.close(source)
-
-    def _source(self, name: str, parent: int) -> int:
-        try:
-            return tree.open_regular(name, parent)
-        except PermissionError:
-            if not self._ours:
-                raise
-            with tree.unlocked(name, parent):
-                return tree.open_regular(name, parent)
 
     def _finish(self, made: int, found: os.stat_result) -> None:
         if self._owner is not None:
@@ -215,32 +217,3 @@ class _Placed:
     def _give(self, name: str, into: int) -> None:
         if self._owner is not None:
             os.chown(name, *self._owner, dir_fd=into, follow_symlinks=False)
-
-
-def _copy_data(source: int, target: int, size: int) -> None:
-    """Copy at most `size` bytes, holes left out; a file that shrinks meanwhile ends earlier."""
-    os.ftruncate(target, size)
-    for start, end in _extents(source, size):
-        os.lseek(source, start, os.SEEK_SET)
-        os.lseek(target, start, os.SEEK_SET)
-        left = end - start
-        while left and (piece := os.read(source, min(left, _PIECE))):
-            left -= len(piece)
-            while piece:
-                piece = piece[os.write(target, piece) :]
-
-
-def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that hold data."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(source, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        if start >= size:
-            return
-        end = min(os.lseek(source, start, os.SEEK_HOLE), size)
-        yield start, end

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -18,9 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_IMAGE = "planloop-sandbox:latest"
-_ANSWER_DEADLINE_S = 60
+PATIENCE_S = 15
+"""How long an engine may be silent before it counts as lost."""
+LONG_PATIENCE_S = 60
+"""The same where containers are made, started and removed: many at once take their time."""
 _ANY_VERSION = "1.41"
 """For the one question that every version answers."""
+_NONSENSE = (HTTPException, AttributeError, LookupError, TypeError, ValueError)
+"""What the SDK or a reader of its answers stumbles over where an answer is cut or made up."""
 _NO_ENGINE_HINT = (
     "start Docker, or let your user reach it (group `docker`), or set `DOCKER_HOST`; "
     "`planloop doctor` shows each check"
@@ -28,10 +35,12 @@ _NO_ENGINE_HINT = (
 
 
 class Engine:
-    """One connection to an engine. Its calls may be made from several tasks at once."""
+    """Connections to an engine. Its calls may be made from several tasks at once."""
 
-    def __init__(self, client: APIClient) -> None:
+    def __init__(self, address: str, client: APIClient, patient: APIClient) -> None:
+        self._address = address
         self._client = client
+        self._patient = patient
         self._threads = anyio.CapacityLimiter(4)
 
     @classmethod
@@ -41,39 +50,55 @@ class Engine:
         Raises:
             UserError: none does, or the SDK is missing.
         """
-        return cls(await anyio.to_thread.run_sync(_connected))
+        return cls(*await anyio.to_thread.run_sync(_connected))
 
-    async def ask(self, question: Callable[[APIClient], T]) -> T:
+    async def ask(self, question: Callable[[APIClient], T], *, long: bool = False) -> T:
         """Put one question to the engine.
+
+        Args:
+            long: whether the answer may take as long as work on containers does.
 
         Raises:
             docker.errors.APIError: the engine refused it.
-            SandboxLost: the engine does not answer.
+            SandboxLost: the engine does not answer, or answers nonsense.
         """
+        client = self._patient if long else self._client
         return await anyio.to_thread.run_sync(
-            lambda: _asked(self._client, question), limiter=self._threads
+            lambda: _asked(self._address, client, question), limiter=self._threads
         )
 
     def ask_blocking(self, question: Callable[[APIClient], T]) -> T:
         """As `ask`, from a thread that may wait."""
-        return _asked(self._client, question)
+        return _asked(self._address, self._client, question)
 
     async def image(self, name: str) -> dict[str, Any]:
         """What the engine knows of an image; it is never pulled.
 
         Raises:
             UserError: the engine does not have it.
+            SandboxLost: the engine does not answer.
         """
         from docker.errors import APIError
 
         try:
-            return await self.ask(lambda client: _any(client).inspect_image(name))
+            return await self.ask(lambda client: dict(_any(client).inspect_image(name)))
         except APIError:
             raise _no_image(name) from None
 
     async def close(self) -> None:
         """Hang up."""
-        await anyio.to_thread.run_sync(self._client.close)
+        for client in (self._client, self._patient):
+            await anyio.to_thread.run_sync(client.close)
+
+
+def hang_up(channel: Any) -> None:
+    """End a stream of the SDK at once: while it waits for us, the engine sees no other exit."""
+    connection = getattr(channel, "_sock", None)
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+    channel.close()
 
 
 def _any(client: APIClient) -> Any:
@@ -81,7 +106,7 @@ def _any(client: APIClient) -> Any:
     return client
 
 
-def _connected() -> APIClient:
+def _connected() -> tuple[str, APIClient, APIClient]:
     try:
         from docker import APIClient
         from docker.constants import DEFAULT_UNIX_SOCKET
@@ -92,10 +117,16 @@ def _connected() -> APIClient:
             "sandbox `docker` needs the package `docker`", hint="`pip install docker`"
         ) from None
     try:
-        settings: dict[str, Any] = {"timeout": _ANSWER_DEADLINE_S, **kwargs_from_env()}
-        _knock(settings.get("base_url") or DEFAULT_UNIX_SOCKET)
-        return APIClient(version=_version(APIClient(version=_ANY_VERSION, **settings)), **settings)
-    except (DockerException, OSError) as error:
+        settings: dict[str, Any] = {**kwargs_from_env()}
+        address = settings.get("base_url") or DEFAULT_UNIX_SOCKET
+        _knock(address)
+        version = _version(APIClient(version=_ANY_VERSION, timeout=PATIENCE_S, **settings))
+        return (
+            address,
+            APIClient(version=version, timeout=PATIENCE_S, **settings),
+            APIClient(version=version, timeout=LONG_PATIENCE_S, **settings),
+        )
+    except (DockerException, OSError, *_NONSENSE) as error:
         raise UserError(
             f"sandbox `docker` cannot run: no Docker engine answers ({one_line(str(error), 120)})",
             hint=_NO_ENGINE_HINT,
@@ -113,19 +144,22 @@ def _knock(address: str) -> None:
 def _version(client: APIClient) -> str:
     """The engine's own version of its API; closes the client, which the SDK's search does not."""
     try:
-        return str(_any(client).version(api_version=False)["ApiVersion"])
+        answer = client.get(f"{client.base_url}/_ping", timeout=PATIENCE_S)
+        answer.raise_for_status()
+        return str(answer.headers["Api-Version"])
     finally:
         client.close()
 
 
-def _asked(client: APIClient, question: Callable[[APIClient], T]) -> T:
+def _asked(address: str, client: APIClient, question: Callable[[APIClient], T]) -> T:
     from docker.errors import APIError, DockerException
 
     try:
+        _knock(address)
         return question(client)
     except APIError:
         raise
-    except (DockerException, OSError) as error:
+    except (DockerException, OSError, *_NONSENSE) as error:
         raise SandboxLost(
             f"the Docker engine does not answer ({one_line(str(error), 120)})",
             hint="see whether the engine still runs",

@@ -1,9 +1,10 @@
-"""Calls by engine exec, for images without python3: slower, and less is known of their ends.
+"""Calls by engine exec, where a container's first process cannot serve: slower, and less is known
+of their ends.
 
 The same orders as `Link`, which is to be preferred. The engine's exec tells an exit code only, so
-that a death by signal N looks like exit code 128 + N. Processes are ended by the host itself,
-which therefore must share the engine's kernel; every process of the calls' user that no other
-living call has marked as its own is ended with a call.
+that a death by signal N looks like exit code 128 + N. Processes are ended by the host where it
+sees them, else by a shell inside; every process of the calls' user that no other living call has
+marked as its own is ended with a call.
 """
 
 from __future__ import annotations
@@ -14,51 +15,96 @@ import itertools
 import os
 import secrets
 import select
-import signal
 import socket
 import struct
 import threading
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
-from planloop.errors import SandboxLost
-from planloop.sandboxes.engine import Engine
-from planloop.sandboxes.link import END_DEADLINE_S, Ending, read_ending
+from planloop.errors import SandboxLost, UserError
+from planloop.sandboxes.engine import Engine, hang_up
+from planloop.sandboxes.link import END_DEADLINE_S
 
+WAITER = ("/bin/sh", "-c", "read -r _")
+"""A first process that ends when its input does."""
 _MARK = "PLANLOOP_CALL"
 _FRAME = struct.Struct(">BxxxL")
 _LOOK_S = 0.02
 """How often the engine is asked whether a quiet call has ended."""
 
 
+class Kills(Protocol):
+    """How processes of calls are ended."""
+
+    async def kill(self, kept: set[bytes]) -> set[int]:
+        """Send SIGKILL to every process of calls whose environment holds none of `kept`.
+
+        Returns which there were: nothing, once all are gone. Those that were killed may be there
+        for a moment.
+
+        Raises:
+            SandboxLost: the container ended.
+        """
+        ...
+
+
 class ExecLink:
     """Orders to a container by the engine's exec.
 
     Args:
-        group: the folder of a control group that lists the container's processes.
         user: the user of calls, which no other process in the container is.
+        kills: how they are ended.
         lifeline: keeps the container alive as long as it is open.
     """
 
     def __init__(
-        self, engine: Engine, container: str, group: Path, user: int, lifeline: Any
+        self, engine: Engine, container: str, user: int, kills: Kills, lifeline: Any
     ) -> None:
         self._engine = engine
         self._container = container
-        self._group = group
         self._user = user
+        self._kills = kills
         self._lifeline = lifeline
         self._ids = itertools.count(1)
         self._marks: dict[int, str] = {}
         self._made: dict[int, str] = {}
+        self._goes_on = anyio.Event()
+        self._goes_on.set()
+
+    @classmethod
+    async def attach(cls, engine: Engine, container: str, user: int, kills: Kills) -> ExecLink:
+        """Take hold of a container whose first process is `WAITER`.
+
+        Raises:
+            APIError: the engine refused.
+            SandboxLost: the engine does not answer.
+        """
+        lifeline = await engine.ask(
+            lambda client: client.attach_socket(container, params={"stdin": 1, "stream": 1})
+        )
+        return cls(engine, container, user, kills, lifeline)
 
     async def start(
-        self, request: Mapping[str, Any], stdin: int, stdout: int, stderr: int
+        self,
+        request: Mapping[str, Any],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        channel: int | None = None,
     ) -> tuple[int, int]:
-        """As `Link.start`."""
+        """As `Link.start`.
+
+        Raises:
+            UserError: a channel is asked for; the engine's exec has none.
+        """
+        if channel is not None:
+            raise UserError(
+                "this sandbox's calls go by engine exec, which gives them no channel to the host",
+                hint="add python3 (3.8 or later) to the image",
+            )
+        await self._goes_on.wait()
         call, mark = next(self._ids), secrets.token_hex(8)
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -72,16 +118,37 @@ class ExecLink:
                 os.close(descriptor)
             raise self._refusal(error) from None
         self._made[call] = made
-        pump = _Pump(self._engine, made, channel, ours, writing)
+        pump = _Pump(self._engine, made, channel, ours, writing, tell=bool(request.get("tell")))
         threading.Thread(target=pump.run, name="planloop-exec", daemon=True).start()
         return call, reading
 
-    async def ending(self, status: int) -> Ending:
-        """As `Link.ending`."""
-        return await read_ending(status)
+    def hurry(self, call: int) -> None:
+        """Nothing: by exec, only `end` can."""
 
     async def end(self, call: int | None) -> int:
         """As `Link.end`."""
+        if self._goes_on.is_set():
+            return await self._end(call)
+        await self.resume()
+        try:
+            return await self._end(call)
+        finally:
+            if call is not None:
+                await self.pause()
+
+    async def pause(self) -> int:
+        """As `Link.pause`."""
+        self._goes_on = anyio.Event()
+        await self._engine.ask(lambda client: client.pause(self._container))
+        return 0
+
+    async def resume(self) -> int:
+        """As `Link.resume`: the engine's pause is the kernel's own, which nothing wakes from."""
+        await self._engine.ask(lambda client: client.unpause(self._container))
+        self._goes_on.set()
+        return 0
+
+    async def _end(self, call: int | None) -> int:
         if call is None:
             self._marks.clear()
         else:
@@ -90,7 +157,7 @@ class ExecLink:
         ended: set[int] = set()
         with anyio.move_on_after(END_DEADLINE_S):
             while True:
-                found = self._killed(kept)
+                found = await self._kills.kill(kept)
                 ended |= found
                 if not found and await self._is_over(call):
                     return len(ended)
@@ -99,7 +166,7 @@ class ExecLink:
 
     def close(self) -> None:
         """Let go of the container, whose first process then ends."""
-        _hang_up(self._lifeline)
+        hang_up(self._lifeline)
 
     def _executed(self, client: Any, request: Mapping[str, Any], mark: str) -> tuple[str, Any]:
         made = client.exec_create(
@@ -132,41 +199,22 @@ class ExecLink:
         found = await self._engine.ask(lambda client: client.exec_inspect(made))
         return None if found["ExitCode"] is None else int(found["ExitCode"])
 
-    def _killed(self, kept: set[bytes]) -> set[int]:
-        """Send SIGKILL to every process that no living call owns; returns which there were.
-
-        All are stopped first, so that none of them can start another meanwhile.
-        """
-        try:
-            pids = [int(line) for line in (self._group / "cgroup.procs").read_text().split()]
-        except OSError:
-            raise SandboxLost("its container ended") from None
-        found = {pid for pid in pids if self._may_go(pid, kept)}
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
-        return found
-
-    def _may_go(self, pid: int, kept: set[bytes]) -> bool:
-        try:
-            status = Path("/proc", str(pid), "status").read_text("utf-8", "replace")
-            environment = Path("/proc", str(pid), "environ").read_bytes()
-        except OSError:
-            return False
-        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-        dead = fields["State"].strip()[:1] in "ZX"
-        ours = fields["Uid"].split()[0] == str(self._user)
-        return ours and not dead and not kept & set(environment.split(b"\0"))
-
 
 class _Pump:
     """Carries one call's streams between the engine and pipes, in a thread of its own."""
 
     def __init__(
-        self, engine: Engine, made: str, channel: Any, streams: list[int], status: int
+        self,
+        engine: Engine,
+        made: str,
+        channel: Any,
+        streams: list[int],
+        status: int,
+        *,
+        tell: bool,
     ) -> None:
         self._engine = engine
+        self._tell = tell
         self._made = made
         self._channel = channel
         self._socket = getattr(channel, "_sock", channel)
@@ -177,6 +225,8 @@ class _Pump:
     def run(self) -> None:
         """Until the command's own process has ended, or the host has stopped listening."""
         try:
+            if self._tell:
+                self._tell_start()
             self._send_stdin()
             with contextlib.suppress(BrokenPipeError):
                 self._carry()
@@ -184,9 +234,18 @@ class _Pump:
         except Exception:  # the engine went away: the host sees a status without a word
             pass
         finally:
-            _hang_up(self._channel)
+            hang_up(self._channel)
             for descriptor in (*self._streams, self._status):
                 os.close(descriptor)
+
+    def _tell_start(self) -> None:
+        """Say that the command runs, once the engine knows its process."""
+        found = self._inspected()
+        while found["Running"] and not found["Pid"]:
+            threading.Event().wait(_LOOK_S)
+            found = self._inspected()
+        if found["Pid"]:
+            os.write(self._status, b"started ")
 
     def _send_stdin(self) -> None:
         with contextlib.suppress(OSError):
@@ -244,13 +303,3 @@ class _Pump:
 
     def _inspected(self) -> dict[str, Any]:
         return self._engine.ask_blocking(lambda client: client.exec_inspect(self._made))
-
-
-def _hang_up(channel: Any) -> None:
-    """End a stream of the SDK at once: while it waits for us, the engine sees no other exit."""
-    connection = getattr(channel, "_sock", None)
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        connection.close()
-    channel.close()

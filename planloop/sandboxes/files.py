@@ -15,7 +15,9 @@ from pathlib import Path
 
 from planloop.sandbox import FileStamp
 from planloop.sandboxes import tree
+from planloop.sandboxes.contents import write_all
 from planloop.sandboxes.copying import copy_tree, copy_tree_out
+from planloop.sandboxes.fitting import NO_ROOM
 from planloop.sandboxes.paths import workspace_parts
 
 
@@ -29,7 +31,7 @@ class Files:
 
     def __init__(self, root: int, owner: tuple[int, int] | None) -> None:
         self._root = root
-        self._owner = owner
+        self.owner = owner
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """As `Sandbox.read_file`."""
@@ -47,49 +49,56 @@ class Files:
     def write(self, path: str, data: bytes) -> None:
         """As `Sandbox.write_file`."""
         with self._located(path, create=True) as (parent, name):
-            flags = os.O_WRONLY | os.O_CREAT
-            descriptor = tree.open_regular(name, parent, flags)
             try:
-                os.ftruncate(descriptor, 0)
-                _write_all(descriptor, data)
+                descriptor = tree.open_regular(name, parent, os.O_WRONLY)
+            except FileNotFoundError:
+                _create(name, parent, data)
+                return
+            try:
+                _fill(descriptor, data)
             finally:
                 os.close(descriptor)
 
     def scan(self) -> dict[str, FileStamp]:
         """As `Sandbox.scan`."""
-        return {
-            path: FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
-            for _, _, path, found in tree.walk(self._root, ours=True)
-            if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
-        }
+        with self.opened() as root:
+            return {
+                path: FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+                for _, _, path, found in tree.walk(root, ours=True)
+                if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
+            }
 
-    def copy_in(self, source: Path, *, ours: bool = False) -> None:
-        """As `Sandbox.copy_in`.
-
-        Args:
-            ours: whether the source is a copy that we made, not a person's folder.
-        """
+    def copy_in(self, source: Path) -> None:
+        """As `Sandbox.copy_in`."""
         origin = tree.open_root(source)
         try:
-            copy_tree(origin, self._root, self._owner, ours=ours)
+            with self.opened() as root:
+                copy_tree(origin, root, self.owner)
         finally:
             os.close(origin)
 
-    def copy_out(self, target: Path, max_bytes: int, max_files: int) -> tuple[str, ...]:
-        """As `Sandbox.copy_out`."""
+    def copy_out(
+        self, target: Path, max_bytes: int, max_files: int, *, any_links: bool = False
+    ) -> tuple[str, ...]:
+        """As `Sandbox.copy_out`; `any_links` as for `copy_tree_out`."""
         destination = tree.open_root(target)
         try:
-            return copy_tree_out(self._root, destination, max_bytes, max_files)
+            with self.opened() as root:
+                return copy_tree_out(root, destination, max_bytes, max_files, any_links=any_links)
         finally:
             os.close(destination)
 
-    def copy_to(self, target: int) -> None:
-        """Copy everything, modes and times kept, into a private folder of the host."""
-        copy_tree(self._root, target, None, ours=True)
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """A descriptor of the workspace of one's own: two that list one would share a place."""
+        with tree.entered(".", self._root) as root:
+            yield root
 
-    def empty(self) -> None:
-        """Remove everything in the workspace. Nothing may be running in the sandbox."""
-        tree.empty(self._root)
+    @contextlib.contextmanager
+    def opened_to_change(self) -> Iterator[int]:
+        """As `opened`, and the workspace's own mode lets us change it from now on."""
+        with tree.opened_to_change(".", self._root) as root:
+            yield root
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -98,7 +107,7 @@ class Files:
     @contextlib.contextmanager
     def _located(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
         parts = workspace_parts(path)
-        with acting_as(self._owner), tree.parent_of(self._root, parts, create=create) as located:
+        with acting_as(self.owner), tree.parent_of(self._root, parts, create=create) as located:
             yield located
 
 
@@ -117,15 +126,38 @@ def acting_as(owner: tuple[int, int] | None) -> Iterator[None]:
         library.setfsgid(group)
 
 
+def _create(name: str, parent: int, data: bytes) -> None:
+    """Make a file; none is left of one that has no room."""
+    descriptor = tree.open_regular(name, parent, os.O_WRONLY | os.O_CREAT)
+    try:
+        _fill(descriptor, data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=parent)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    """Make `data` a file's content. The room is taken first: without it the file stays as it was.
+
+    A file beside it, renamed, would need room for both and lose its owner and further names.
+    """
+    if data:
+        try:
+            os.posix_fallocate(descriptor, 0, len(data))
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            # The file system cannot say beforehand.
+    write_all(descriptor, data)
+    os.ftruncate(descriptor, len(data))
+
+
 def _read_all(descriptor: int, limit: int) -> bytes:
     pieces, left = [], limit
     while left and (piece := os.read(descriptor, min(left, 1 << 20))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

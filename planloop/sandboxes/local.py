@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import signal
-import subprocess
-import tempfile
-import time
+import socket
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from planloop.errors import SandboxLost, UserError
+from planloop.marks import make_home
 from planloop.sandbox import (
     WORKSPACE,
     Command,
@@ -28,19 +26,19 @@ from planloop.sandbox import (
     Limits,
     OnOutput,
     SandboxSpec,
+    Service,
+    ServiceState,
     Snapshot,
 )
 from planloop.sandboxes import tree
-from planloop.sandboxes.calls import follow
+from planloop.sandboxes.calls import Following, StartedProcess
 from planloop.sandboxes.files import Files
-from planloop.sandboxes.marks import make_home
+from planloop.sandboxes.local_call import LocalCall
 from planloop.sandboxes.paths import inside_directory
+from planloop.sandboxes.services import Services
 from planloop.sandboxes.snapshots import Snapshots
 
 T = TypeVar("T")
-
-_MARK = "PLANLOOP_CALL"
-_END_DEADLINE_S = 10.0
 
 
 def open_local(spec: SandboxSpec, *, run_id: str, state_dir: Path) -> LocalSandbox:
@@ -71,22 +69,38 @@ class LocalSandbox:
             (home / name).mkdir()
         self._files = Files(tree.open_root(self._workspace), None)
         self._snapshots = Snapshots(home, "local")
-        self._running: set[_LocalCall] = set()
+        self._running: dict[Following, LocalCall] = {}
+        self._services = Services(self._start_service, self.run)
         self._closed = False
 
     async def run(self, command: Command, on_output: OnOutput | None = None) -> Completed:
-        """As `Sandbox.run`.
+        """As `Sandbox.run`."""
+        return await self._follow(command, on_output, self._timeout_s(command)).to_the_end()
 
-        Raises:
-            OSError: the working directory or the program does not exist or may not be used.
-        """
-        self._check_usable()
-        call = _LocalCall(command, self._directory(command.cwd), self._environment(command))
-        self._running.add(call)
-        try:
-            return await follow(call, command, self.limits, on_output)
-        finally:
-            self._running.discard(call)
+    async def start(
+        self, command: Command, on_output: OnOutput | None = None, *, channel: bool = False
+    ) -> StartedProcess:
+        """As `Sandbox.start`."""
+        if not channel:
+            following = self._follow(command, on_output, self._timeout_s(command))
+            return StartedProcess(following, None, contextlib.nullcontext)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            try:
+                following = self._follow(command, on_output, self._timeout_s(command), theirs)
+            except BaseException:
+                ours.close()
+                raise
+        return StartedProcess(following, ours, contextlib.nullcontext)
+
+    async def background(self, service: Service) -> ServiceState:
+        """As `Sandbox.background`."""
+        return await self._services.begin(service)
+
+    def services(self) -> tuple[ServiceState, ...]:
+        """As `Sandbox.services`."""
+        return self._services.states()
 
     async def read_file(self, path: str, max_bytes: int = 64_000_000) -> bytes:
         """As `Sandbox.read_file`."""
@@ -110,17 +124,22 @@ class LocalSandbox:
 
     async def snapshot(self) -> Snapshot:
         """As `Sandbox.snapshot`."""
-        return await self._thread(lambda: self._snapshots.take(self._files))
+        since = min((following.started_ns for following in self._running), default=None)
+        return await self._thread(lambda: self._snapshots.take(self._files, since))
 
     async def forget(self, snapshot: Snapshot) -> None:
         """As `Sandbox.forget`."""
         await self._thread(lambda: self._snapshots.forget(snapshot))
 
-    async def restore(self, snapshot: Snapshot) -> None:
-        """As `Sandbox.restore`."""
+    async def restore(self, snapshot: Snapshot, *, keep_running: bool = False) -> None:
+        """As `Sandbox.restore`; nothing here can be paused."""
         self._check_usable()
+        if keep_running:
+            await self._thread(lambda: self._snapshots.restore(snapshot, self._files))
+            return
         await self._end_all()
         await self._thread(lambda: self._snapshots.restore(snapshot, self._files))
+        await self._services.begin_again()
 
     async def close(self) -> None:
         """As `Sandbox.close`."""
@@ -128,13 +147,37 @@ class LocalSandbox:
             return
         self._closed = True
         with anyio.CancelScope(shield=True):
-            await self._end_all()
+            for following, call in list(self._running.items()):
+                following.close("the sandbox is closed")
+                await call.end()
             self._files.close()
+            await anyio.to_thread.run_sync(self._snapshots.remove)
             await anyio.to_thread.run_sync(tree.remove, self._home)
 
     async def _end_all(self) -> None:
-        for call in list(self._running):
-            await call.end()
+        for following in list(self._running):
+            with contextlib.suppress(Exception):  # an error of its listener is for its waiter
+                await following.end()
+
+    async def _start_service(self, command: Command) -> StartedProcess:
+        return StartedProcess(self._follow(command, None, inf), None, contextlib.nullcontext)
+
+    def _follow(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        timeout_s: float,
+        channel: socket.socket | None = None,
+    ) -> Following:
+        self._check_usable()
+        environment = {**self._environment(), **command.env}
+        call = LocalCall(command, self._directory(command.cwd), environment, channel)
+        following = Following(call, self.limits, timeout_s, on_output, self._running.pop)
+        self._running[following] = call
+        return following
+
+    def _timeout_s(self, command: Command) -> float:
+        return command.timeout_s or self.limits.timeout_s
 
     async def _thread(self, work: Callable[[], T]) -> T:
         self._check_usable()
@@ -150,7 +193,7 @@ class LocalSandbox:
             return str(self._workspace) + inside[len(WORKSPACE) :]
         return inside
 
-    def _environment(self, command: Command) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         temporary = str(self._home / "tmp")
         return {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -158,76 +201,4 @@ class LocalSandbox:
             "LANG": "C.UTF-8",
             "TMPDIR": temporary,
             "PYTHONDONTWRITEBYTECODE": "1",
-            **command.env,
-            _MARK: secrets.token_hex(8),
         }
-
-
-class _LocalCall:
-    """A `RunningCall` of this machine, its processes known by a mark in their environment."""
-
-    def __init__(self, command: Command, cwd: str, environment: dict[str, str]) -> None:
-        self._mark = f"{_MARK}={environment[_MARK]}".encode()
-        argv = list(command.argv) if command.line is None else ["/bin/sh", "-c", command.line]
-        with contextlib.ExitStack() as given, tempfile.TemporaryFile() as stdin:
-            stdin.write(command.stdin)
-            stdin.seek(0)
-            self.stdout, out = _pipe(given)
-            self.stderr, err = _pipe(given)
-            try:
-                self._process = subprocess.Popen(
-                    argv, cwd=cwd, env=environment, stdin=stdin, stdout=out, stderr=err,
-                    start_new_session=True,
-                )  # fmt: skip
-            except BaseException:
-                self.close()
-                raise
-
-    async def wait(self) -> int | None:
-        code = await anyio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
-        return -code if code < 0 else code << 8
-
-    async def end(self) -> int:
-        deadline = time.monotonic() + _END_DEADLINE_S
-        ended: set[int] = set()
-        while found := await anyio.to_thread.run_sync(self._living):
-            ended |= found
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise SandboxLost(f"{len(found)} processes on the bare host could not be ended")
-            await anyio.sleep(0.002)
-        return len(ended)
-
-    def oom_kills(self) -> int:
-        return 0
-
-    def remarks(self) -> tuple[str, ...]:
-        return ()
-
-    def close(self) -> None:
-        os.close(self.stdout)
-        os.close(self.stderr)
-
-    def _living(self) -> set[int]:
-        """Processes of this call; without /proc only its own, which leads a group."""
-        if not Path("/proc/self/environ").exists():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            return set() if self._process.poll() is not None else {self._process.pid}
-        self._process.poll()
-        return {int(name) for name in os.listdir("/proc") if name.isdigit() and self._marked(name)}
-
-    def _marked(self, name: str) -> bool:
-        try:
-            return self._mark in Path("/proc", name, "environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
-
-
-def _pipe(given: contextlib.ExitStack) -> tuple[int, int]:
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    given.callback(os.close, writing)
-    return reading, writing

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from planloop.errors import PlanloopError, UserError
+from planloop.marks import temporary_home
 from planloop.sandbox import Command, Sandbox, SandboxSpec
+from planloop.sandboxes.scarce import room_is_ours
 from planloop.text import one_line
+
+if TYPE_CHECKING:
+    from planloop.sandboxes.resident import ResidentSandbox
 
 KINDS = ("auto", "bubblewrap", "docker", "none", "unsafe-local")
 _INSTALL = (
@@ -50,6 +55,7 @@ async def open_sandbox(
 
     Raises:
         UserError: the kind is unknown, not allowed, or cannot run here.
+        InfrastructureError: this machine has no room or descriptor left.
     """
     _check(spec)
     if spec.kind == "none":
@@ -63,12 +69,10 @@ async def open_sandbox(
 
 async def probe(kind: str) -> Probe:
     """Try one kind of sandbox by running a command in it; `auto` tries what `auto` would take."""
-    with tempfile.TemporaryDirectory(prefix="planloop-probe-") as folder:
+    with temporary_home("probe") as folder:
         try:
             spec = SandboxSpec(kind=kind)
-            sandbox = await open_sandbox(
-                spec, run_id="probe", state_dir=Path(folder), unsafe_local=True
-            )
+            sandbox = await open_sandbox(spec, run_id="probe", state_dir=folder, unsafe_local=True)
         except UserError as error:
             return Probe(kind=kind, works=False, why=error.what, fix=error.hint or "")
         if sandbox is None:
@@ -92,38 +96,50 @@ async def _tried(kind: str, sandbox: Sandbox) -> Probe:
 
 
 def _check(spec: SandboxSpec) -> None:
+    from planloop.sandboxes import egress
+
     if spec.kind not in KINDS:
         known = ", ".join(f"`{kind}`" for kind in KINDS)
         raise UserError(f"unknown sandbox `{one_line(spec.kind, 60)}`", hint=f"choose from {known}")
-    if spec.network != "none":
+    listed = bool(egress.plan(spec.network).listen)
+    if spec.kind == "none" and spec.network != "none":
+        raise UserError("sandbox `none` has no network to open", hint="leave `network` out")
+    if spec.kind == "unsafe-local" and listed:
         raise UserError(
-            f"sandbox network `{one_line(str(spec.network), 60)}` is not available yet",
-            hint="leave `network` out: sandboxes have none",
+            "sandbox `unsafe-local` cannot hold an allow-list: what runs there has your network",
+            hint="use `bubblewrap` or `docker`, or leave `network` out",
         )
 
 
-async def _open_named(kind: str, spec: SandboxSpec, run_id: str, state_dir: Path) -> Sandbox:
-    open_kind: Callable[..., Awaitable[Sandbox]]
-    if kind == "bubblewrap" and spec.image:
-        raise UserError(
-            f"sandbox `bubblewrap` has no images, and `{one_line(spec.image, 80)}` is asked for",
-            hint="use `docker`, or leave `image` out",
-        )
+async def _open_named(
+    kind: str, spec: SandboxSpec, run_id: str, state_dir: Path
+) -> ResidentSandbox:
+    open_kind: Callable[..., Awaitable[ResidentSandbox]]
+    for name, asked in (("image", spec.image), ("runtime", spec.runtime)):
+        if kind == "bubblewrap" and asked:
+            raise UserError(
+                f"sandbox `bubblewrap` has no {name}s, and `{one_line(asked, 80)}` is asked for",
+                hint=f"use `docker`, or leave `{name}` out",
+            )
     if kind == "bubblewrap":
         from planloop.sandboxes.bubblewrap import open_bubblewrap as open_kind
     else:
         from planloop.sandboxes.docker import open_docker as open_kind
-    return await open_kind(spec, run_id=run_id, state_dir=state_dir)
+    with room_is_ours():
+        return await open_kind(spec, run_id=run_id, state_dir=state_dir)
 
 
 async def _open_first(spec: SandboxSpec, run_id: str, state_dir: Path) -> Sandbox:
-    """Bubblewrap if it works, unless an image is asked for; else docker; else say what to do."""
+    """Bubblewrap if it works, unless only docker can do what is asked; else docker; else say so."""
     reasons = []
-    for kind in ("docker",) if spec.image else ("bubblewrap", "docker"):
+    for kind in ("docker",) if spec.image or spec.runtime else ("bubblewrap", "docker"):
         try:
-            return await _open_named(kind, spec, run_id, state_dir)
+            sandbox = await _open_named(kind, spec, run_id, state_dir)
         except UserError as error:
             reasons.append(error.what)
+        else:
+            sandbox.because = "; ".join(reasons)
+            return sandbox
     raise UserError(f"no sandbox can run here: {'; '.join(reasons)}", hint=_INSTALL)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from planloop.observation import Status
 
-Cut = Literal["timeout", "output_limit"]
+Cut = Literal["timeout", "output_limit", "killed"]
 """Why the host ended a call."""
 
 

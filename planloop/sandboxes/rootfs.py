@@ -1,12 +1,15 @@
-"""What a bubblewrap sandbox sees: the system, a made-up /etc, its own /tmp and workspace."""
+"""What a bubblewrap sandbox sees: the system, a made-up /etc, and what the stage laid out."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from planloop.sandbox import WORKSPACE, Limits
+from planloop.sandbox import SandboxSpec
+from planloop.sandboxes import first_process
+from planloop.sandboxes.egress import CERTIFICATES
 from planloop.sandboxes.link import memory_file
 
 INSIDE_USER = 1000
@@ -19,26 +22,36 @@ _ETC_MADE = {
     "sandbox:x:1000:1000:sandbox:/tmp:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
     "group": "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "resolv.conf": "",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "hostname": "sandbox\n",
 }
+_ETC_ALONE = {"hosts": "127.0.0.1 localhost\n::1 localhost\n", "resolv.conf": ""}
+"""Where there is no network; else the machine's own say which names there are."""
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", "/bin/python3")
 
 
 class Mounts:
-    """Arguments of bwrap, and the descriptors that they name; closed by `close`."""
+    """Arguments of bwrap, and the descriptors that they name; closed by `close`.
 
-    def __init__(self, workspace: Path, limits: Limits) -> None:
+    Args:
+        laid_out: arguments that show the workspace, scratch, and a ready environment.
+        seccomp: a filter program.
+    """
+
+    def __init__(
+        self, laid_out: Sequence[str], spec: SandboxSpec, seccomp: bytes | None = None
+    ) -> None:
         self.arguments: list[str] = []
         self.descriptors: list[int] = []
         self._system()
-        self._scratch(limits)
-        self._etc()
-        self._data(GUEST, Path(__file__).with_name("guest.py").read_bytes())
-        self._add("--bind", str(workspace), WORKSPACE)
+        self._add("--proc", "/proc", "--dev", "/dev", *laid_out)
+        self._add("--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/run")
+        self._etc(spec)
+        for name, content in first_process.files().items():
+            self._data(str(Path(GUEST).parent / name), content)
         self._add("--remount-ro", "/dev", "--remount-ro", "/")
+        if seccomp is not None:
+            self._add("--add-seccomp-fd", self._held(seccomp))
 
     def close(self) -> None:
         """Close the descriptors, once bwrap has its own."""
@@ -59,24 +72,24 @@ class Mounts:
         if not _has_system_python():
             self._add("--ro-bind", sys.base_prefix, sys.base_prefix)
 
-    def _scratch(self, limits: Limits) -> None:
-        """Memory file systems, together well below the memory limit."""
-        self._add("--proc", "/proc", "--dev", "/dev")
-        for folder, share in (("/tmp", 4), ("/dev/shm", 8)):
-            size = str(max(limits.memory_bytes // share, 1 << 20))
-            self._add("--perms", "1777", "--size", size, "--tmpfs", folder)
-        self._add("--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/run")
-
-    def _etc(self) -> None:
+    def _etc(self, spec: SandboxSpec) -> None:
         self._add("--dir", "/etc")
-        for name, text in _ETC_MADE.items():
+        made, kept = dict(_ETC_MADE), [f"/etc/{name}" for name in _ETC_KEPT]
+        if spec.network == "full":
+            kept += [f"/etc/{name}" for name in _ETC_ALONE]
+        else:
+            made |= _ETC_ALONE
+        for name, text in made.items():
             self._data(f"/etc/{name}", text.encode("ascii"))
-        for name in _ETC_KEPT:
-            self._add("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+        for path in kept if spec.network == "none" else (*kept, *CERTIFICATES):
+            self._add("--ro-bind-try", path, path)
 
     def _data(self, inside: str, data: bytes) -> None:
+        self._add("--perms", "0444", "--ro-bind-data", self._held(data), inside)
+
+    def _held(self, data: bytes) -> str:
         self.descriptors.append(memory_file("data", data))
-        self._add("--perms", "0444", "--ro-bind-data", str(self.descriptors[-1]), inside)
+        return str(self.descriptors[-1])
 
 
 def reachable(path: str) -> bool:

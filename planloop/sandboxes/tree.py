@@ -19,6 +19,7 @@ MAX_DEPTH = 128
 """Folders deeper than this are not entered: one descriptor is held for each level."""
 _MAX_LINKS = 40
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNSEEN: int = getattr(os, "O_NOATIME", 0)
 _QUIET = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -53,6 +54,20 @@ def open_regular(name: str, parent: int, flags: int = os.O_RDONLY, mode: int = 0
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     raise ValueError("not a regular file")
+
+
+def open_quietly(name: str, parent: int) -> int:
+    """A descriptor of a regular file to read, without a trace in its time of access.
+
+    Raises:
+        IsADirectoryError, ValueError, OSError: as for `open_regular`.
+    """
+    try:
+        return open_regular(name, parent, os.O_RDONLY | _UNSEEN)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+        return open_regular(name, parent)  # it is not ours
 
 
 @contextlib.contextmanager
@@ -163,18 +178,24 @@ def _walk(directory: int, prefix: str, depth: int, ours: bool) -> Iterator[Entry
             continue
         with contextlib.ExitStack() as opened:
             try:
-                inner = opened.enter_context(_entered(name, directory, ours))
+                inner = opened.enter_context(entered(name, directory, ours=ours))
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue  # it is not a folder any more
+                if is_gone(error):
+                    continue
                 raise
             yield from _walk(inner, f"{prefix}{name}/", depth + 1, ours)
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether an error says that what was just there is not, or is of another kind by now."""
+    gone = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL)
+    return error.errno in gone if isinstance(error, OSError) else isinstance(error, ValueError)
+
+
 @contextlib.contextmanager
-def _entered(name: str, parent: int, ours: bool) -> Iterator[int]:
+def entered(name: str, parent: int, *, ours: bool = True) -> Iterator[int]:
     """A descriptor of a folder; one of ours is unlocked for as long as it is used."""
-    locked = ours and os.geteuid() != 0 and _is_locked(name, parent)
+    locked = ours and os.geteuid() != 0 and _lacks(name, parent, 0o500)
     with unlocked(name, parent) if locked else contextlib.nullcontext():
         descriptor = open_directory(name, parent)
         try:
@@ -183,8 +204,33 @@ def _entered(name: str, parent: int, ours: bool) -> Iterator[int]:
             os.close(descriptor)
 
 
-def _is_locked(name: str, parent: int) -> bool:
-    return os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode & 0o500 != 0o500
+@contextlib.contextmanager
+def opened_to_read(name: str, parent: int) -> Iterator[int]:
+    """A descriptor of a regular file of ours, unlocked if its mode forbids us to read it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = open_quietly(name, parent)
+        except PermissionError:
+            stack.enter_context(unlocked(name, parent))
+            descriptor = open_quietly(name, parent)
+        stack.callback(os.close, descriptor)
+        yield descriptor
+
+
+@contextlib.contextmanager
+def opened_to_change(name: str, parent: int) -> Iterator[int]:
+    """A descriptor of a folder of ours, whose mode from now on lets us change what is in it."""
+    if os.geteuid() != 0 and _lacks(name, parent, 0o700):
+        _let_in(name, parent)
+    descriptor = open_directory(name, parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lacks(name: str, parent: int, bits: int) -> bool:
+    return os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode & bits != bits
 
 
 @contextlib.contextmanager
@@ -208,6 +254,16 @@ def unlocked(name: str, parent: int) -> Iterator[None]:
         os.close(path)
 
 
+def remove_entry(name: str, parent: int) -> None:
+    """Remove one entry of a folder of ours, whatever it is. Nothing else may be writing there."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except IsADirectoryError:
+        with opened_to_change(name, parent) as inner:
+            empty(inner)
+        os.rmdir(name, dir_fd=parent)
+
+
 def remove(folder: Path) -> None:
     """Remove a folder of ours, however deep hostile code made it. No error if it is gone."""
     if folder.exists():
@@ -220,36 +276,71 @@ def remove(folder: Path) -> None:
 
 
 def empty(root: int) -> None:
-    """Remove everything below a root, however deep. Nothing else may be writing there."""
+    """Remove everything below a root, however deep. Nothing else should be writing there.
+
+    Raises:
+        OSError: something stays, such as a folder on which something is mounted; or a folder was
+            moved away or replaced meanwhile. Nothing beyond the root is touched.
+    """
     directory = os.dup(root)
-    depth = 0
-    while True:
-        inner = _remove_what_goes(directory)
-        if inner is not None:
-            directory, depth = _step(directory, inner), depth + 1
-        elif depth:
-            directory, depth = _step(directory, ".."), depth - 1
-        else:
-            os.close(directory)
-            return
-
-
-def _step(directory: int, name: str) -> int:
+    above: list[tuple[int, int]] = []
+    emptied = None
     try:
-        return os.open(name, _DIRECTORY, dir_fd=directory)
+        while True:
+            inner = _remove_what_goes(directory, emptied)
+            if inner is not None:
+                above.append(_identity(directory))
+                directory = _step(directory, inner)
+            elif above:
+                emptied = _identity(directory)
+                directory = _step(directory, "..")
+                if _identity(directory) != above.pop():
+                    raise OSError(errno.ESTALE, "a folder was moved while it was removed")
+            else:
+                return
     finally:
         os.close(directory)
 
 
-def _remove_what_goes(directory: int) -> str | None:
-    """Remove the files and empty folders of a directory; returns a folder that is not empty."""
+def _identity(directory: int) -> tuple[int, int]:
+    found = os.fstat(directory)
+    return found.st_dev, found.st_ino
+
+
+def _step(directory: int, name: str) -> int:
+    stepped = os.open(name, _DIRECTORY, dir_fd=directory)
+    os.close(directory)
+    return stepped
+
+
+def _remove_what_goes(directory: int, emptied: tuple[int, int] | None) -> str | None:
+    """Remove the files and empty folders of a directory; returns a folder that is not empty.
+
+    Args:
+        emptied: the folder that was seen empty last: it goes now, or never.
+    """
     for name in os.listdir(directory):
         try:
             os.unlink(name, dir_fd=directory)
         except IsADirectoryError:
             try:
                 os.rmdir(name, dir_fd=directory)
-            except OSError:
-                os.chmod(name, 0o700, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                _let_in(name, directory)
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if (found.st_dev, found.st_ino) == emptied:
+                    raise
                 return name
     return None
+
+
+def _let_in(name: str, parent: int) -> None:
+    """Let the owner change what is in a folder. A link, even one put there just now, is refused."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    place = os.open(name, flags, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{place}", 0o700)
+    finally:
+        os.close(place)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import re
 from collections.abc import Callable
 from typing import Any
 from unicodedata import normalize
 
-from planloop.sandbox import Limits, SandboxSpec
+from planloop.sandbox import LEAST, Limits, SandboxSpec
 from planloop.task import ModelSpec, WorkspaceSpec
 from planloop.taskfile import readers
 from planloop.taskfile.checks import read_checks
 from planloop.taskfile.nodes import Items, Mark, Scalar, Source, Table, plain
+from planloop.taskfile.preparing import PACKAGES_FIELDS, read_packages, read_setup
 from planloop.taskfile.readers import Field, table
 from planloop.taskfile.settings import LIMIT_NAMES, Settings
 from planloop.text import one_line, sanitise
@@ -22,6 +24,8 @@ FIELDS = (
     "version",
     "name",
     "model",
+    "executor",
+    "on_fail",
     "sandbox",
     "environment",
     "workspace",
@@ -33,15 +37,17 @@ FIELDS = (
     "inputs",
     "outputs",
 )
+ON_FAIL = ("tell", "decompose")
 MODEL_FIELDS = ("name", "base_url")
-SANDBOX_FIELDS = ("kind", "image", "network", "limits")
+SANDBOX_FIELDS = ("kind", "image", "runtime", "network", "limits")
 SANDBOX_KINDS = ("auto", "bubblewrap", "docker", "none")
 LIMIT_FIELDS = ("memory", "processes", "disk", "inodes", "shown", "output", "timeout")
 WORKSPACE_FIELDS = ("git", "include", "exclude", "max_size", "max_files")
+_RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PLAN_WORDS = frozenset(
     (
         *("again", "background", "check", "done", "expect", "give_up", "goal", "keep", "llm"),
-        *("note", "parallel", "restart"),
+        *("note", "output_of", "parallel", "restart"),
     )
 )
 """Words of the plan language. Python's own keywords and builtins are refused as inputs too."""
@@ -52,6 +58,7 @@ _HOMES = {
     "budget": tuple(LIMIT_NAMES),
     "workspace": WORKSPACE_FIELDS,
     "model": ("base_url",),
+    "packages": PACKAGES_FIELDS,
 }
 
 
@@ -70,9 +77,8 @@ def read_settings(
         TaskError: a field is unknown, or its value is not what it may be.
     """
     given = _known_fields(source, fields, (*known, *others))
-    for name in ("version", "setup", "packages"):
-        if name in given:
-            _READERS[name](given[name])
+    if "version" in given:
+        read_version(given["version"])
     values = {name: _READERS[name](field) for name, field in given.items() if name in _VALUES}
     limits = read_budget(given["budget"]) if "budget" in given else {}
     return Settings(**values, limits=limits, source=source, places=_places(fields))
@@ -126,7 +132,8 @@ def read_model(field: Field) -> ModelSpec:
         return ModelSpec(name=_model_name(field))
     given = table(field, MODEL_FIELDS)
     if "name" not in given:
-        raise field.error("`model` has no `name`", "write `model: {name: …, base_url: …}`")
+        name = field.name
+        raise field.error(f"`{name}` has no `name`", f"write `{name}: {{name: …, base_url: …}}`")
     base_url = readers.url(given["base_url"]) if "base_url" in given else None
     return ModelSpec(name=_model_name(given["name"]), base_url=base_url)
 
@@ -134,26 +141,33 @@ def read_model(field: Field) -> ModelSpec:
 def _model_name(field: Field) -> str:
     name = readers.text(field, "a model's name").strip()
     if len(name) > 300 or "\n" in name:
-        raise field.wrong("a model's name", "write `model: provider:model`")
+        raise field.wrong("a model's name", f"write `{field.name}: provider:model`")
     return name
 
 
+def read_on_fail(field: Field) -> str:
+    """What comes of a goal or call that keeps failing."""
+    return readers.choice(field, ON_FAIL, "answer to a failure")
+
+
 def read_sandbox(field: Field) -> SandboxSpec:
-    """A kind of sandbox, or one with an image and limits."""
+    """A kind of sandbox, or one with what it is made of and its limits."""
     if not isinstance(field.node, Table):
         return SandboxSpec(kind=_sandbox_kind(field))
     given = table(field, SANDBOX_FIELDS)
     kind = _sandbox_kind(given["kind"]) if "kind" in given else None
-    if "network" in given:
-        _refuse_network(given["network"])
     image = readers.text(given["image"], "an image's name") if "image" in given else None
-    if image is not None and kind not in (None, "docker"):
-        raise given["image"].error(
-            f"`image` needs the docker sandbox, but `kind` is `{kind}`", "write `kind: docker`"
-        )
+    runtime = _runtime(given["runtime"]) if "runtime" in given else None
+    for name in ("image", "runtime"):
+        if name in given and kind not in (None, "docker"):
+            raise given[name].error(
+                f"`{name}` needs the docker sandbox, but `kind` is `{kind}`", "write `kind: docker`"
+            )
     return SandboxSpec(
-        kind=kind or ("docker" if image else "auto"),
+        kind=kind or ("docker" if image or runtime else "auto"),
         image=image,
+        runtime=runtime,
+        network=_network(given["network"], kind) if "network" in given else "none",
         limits=_limits(given["limits"]) if "limits" in given else Limits(),
     )
 
@@ -166,12 +180,26 @@ def _sandbox_kind(field: Field) -> str:
     return readers.choice(field, SANDBOX_KINDS, "sandbox")
 
 
-def _refuse_network(field: Field) -> None:
-    if readers.scalar(field) != "none":
+def _runtime(field: Field) -> str:
+    name = readers.text(field, "a runtime's name")
+    if not _RUNTIME.fullmatch(name):
+        raise field.wrong("the name of a runtime that the engine has", "write `runtime: runsc`")
+    return name
+
+
+def _network(field: Field, kind: str | None) -> str | tuple[str, ...]:
+    """`none`, `full`, or the entries of an allow-list."""
+    if isinstance(field.node, Items):
+        found: str | tuple[str, ...] = readers.listed(field, readers.network_entry)
+    else:
+        found = readers.network_word(field)
+    if not found:
+        raise field.wrong("hosts, `none` or `full`", "write `network: none`")
+    if kind == "none" and found != "none":
         raise field.error(
-            f"`{field.name}`: any network but `none` is not available yet",
-            "remove the field; put what the task needs into its folder",
+            f"`{field.name}` needs a sandbox, but `kind` is `none`", "remove one of them"
         )
+    return found
 
 
 def _limits(field: Field) -> Limits:
@@ -186,7 +214,16 @@ def _limits(field: Field) -> Limits:
         "timeout": readers.seconds,
     }
     names = dict(zip(LIMIT_FIELDS, Limits.__dataclass_fields__, strict=True))
+    for name, found in given.items():
+        _refuse_too_little(found, read[name](found), LEAST.get(names[name], 0))
     return Limits(**{names[name]: read[name](found) for name, found in given.items()})
+
+
+def _refuse_too_little(field: Field, value: float, least: int) -> None:
+    if value < least:
+        enough = readers.spelled_size(least) if least >= 1000 else str(least)
+        name = field.name.rpartition(".")[2]
+        raise field.wrong(f"at least {enough}", f"write `{name}: {enough}`, or more")
 
 
 def read_workspace(field: Field) -> WorkspaceSpec:
@@ -203,15 +240,6 @@ def read_workspace(field: Field) -> WorkspaceSpec:
     if "max_files" in given:
         spec["max_files"] = readers.count(given["max_files"], "files")
     return WorkspaceSpec(**spec)
-
-
-def refuse_for_now(field: Field) -> None:
-    """Refuse a field whose time has not come, unless it asks for nothing."""
-    if plain(field.node) not in (None, [], {}):
-        raise field.error(
-            f"`{field.name}` is not available yet",
-            f"remove `{field.name}`; use an image, or what the system's python3 has",
-        )
 
 
 def read_tools(field: Field) -> tuple[str, ...]:
@@ -289,14 +317,16 @@ _READERS: dict[str, Callable[[Field], Any]] = {
     "version": read_version,
     "name": read_name,
     "model": read_model,
+    "executor": read_model,
+    "on_fail": read_on_fail,
     "sandbox": read_sandbox,
     "environment": read_environment,
     "workspace": read_workspace,
-    "setup": refuse_for_now,
-    "packages": refuse_for_now,
+    "setup": read_setup,
+    "packages": read_packages,
     "tools": read_tools,
     "checks": read_checks,
     "inputs": read_inputs,
     "outputs": read_outputs,
 }
-_VALUES = frozenset(_READERS) - {"version", "setup", "packages"}
+_VALUES = frozenset(_READERS) - {"version"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from planloop.budget import Budget
 from planloop.errors import TaskError, UserError
-from planloop.task import Task, WorkspaceSpec
+from planloop.task import PackagesSpec, SetupSpec, Task, WorkspaceSpec
 from planloop.taskfile.fields import read_settings
 from planloop.taskfile.files import read_bytes
 from planloop.taskfile.frontmatter import FILE_LIMIT, parse_document
@@ -208,9 +208,13 @@ def _task(text: str, folder: Path, settings: Settings, project: Settings) -> Tas
         folder=folder,
         name=settings.name or "task",
         model=settings.model or project.model,
+        executor=settings.executor or project.executor,
+        on_fail=settings.on_fail or project.on_fail or "tell",
         sandbox=settings.sandbox or project.sandbox,
         environment=settings.environment or project.environment,
         workspace=settings.workspace or project.workspace or WorkspaceSpec(),
+        setup=first(settings.setup, project.setup) or SetupSpec(),
+        packages=first(settings.packages, project.packages) or PackagesSpec(),
         tools=first(settings.tools, project.tools),
         checks=first(settings.checks, project.checks) or (),
         budget=budget_of(limits) if limits else None,

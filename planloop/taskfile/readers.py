@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from planloop.errors import TaskError
+from planloop.errors import TaskError, UserError
 from planloop.taskfile.nodes import (
     Items,
     Mark,
@@ -22,6 +22,8 @@ from planloop.taskfile.nodes import (
 from planloop.text import one_line
 
 T = TypeVar("T")
+
+Reader: TypeAlias = Callable[["Field"], T]
 
 MAX_SECONDS = 366 * 86_400.0
 MAX_COUNT = 10**12
@@ -212,6 +214,11 @@ def size(field: Field) -> int:
     return int(amount)
 
 
+def spelled_size(size: int) -> str:
+    """A size of whole kB or MB as files spell it."""
+    return f"{size // 10**6}MB" if size % 10**6 == 0 else f"{size // 1000}kB"
+
+
 def choice(field: Field, known: Sequence[str], noun: str) -> str:
     """One of the known words."""
     value = scalar(field)
@@ -261,3 +268,30 @@ def url(field: Field) -> str:
     if not valid or not plain_address or re.search(r"\s", value):
         raise field.wrong("a URL", f"write `{_last(field)}: http://localhost:8000/v1`")
     return value.rstrip("/")
+
+
+def network_word(field: Field) -> str:
+    """`none` or `full`."""
+    value = scalar(field)
+    if isinstance(value, str) and re.search(r"[.:]", value):
+        hint = f"write `{_last(field)}: [{_in_list(value)}]`"
+        raise field.wrong("`none`, `full` or a list of hosts", hint)
+    return choice(field, ("none", "full"), "network")
+
+
+def network_entry(field: Field) -> str:
+    """A host that an allow-list may name."""
+    from planloop.network import read_entry
+
+    value = text(field, "a host's name or an `address:port`").strip()
+    try:
+        read_entry(value)
+    except UserError as error:
+        raise field.error(error.what, error.hint or "") from None
+    return value
+
+
+def _in_list(value: str) -> str:
+    """A text as it is written in a list of one line."""
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.:-]*", value)
+    return value if plain else f'"{one_line(value, 60)}"'

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from planloop.budget import Budget
 from planloop.errors import TaskError
 from planloop.sandbox import SandboxSpec
-from planloop.task import Check, ModelSpec, WorkspaceSpec
+from planloop.task import Check, ModelSpec, PackagesSpec, SetupSpec, WorkspaceSpec
 from planloop.taskfile.nodes import Mark, Source
 from planloop.values import Value
 
@@ -22,6 +22,7 @@ LIMIT_NAMES = {
     "rounds": "rounds",
     "calls": "calls",
     "sandbox_time": "sandbox_s",
+    "depth": "depth",
 }
 """Budget limits as files and flags call them → fields of `Budget`."""
 
@@ -32,9 +33,13 @@ class Settings:
 
     name: str | None = None
     model: ModelSpec | None = None
+    executor: ModelSpec | None = None
+    on_fail: Literal["tell", "decompose"] | None = None
     sandbox: SandboxSpec | None = None
     environment: str | None = None
     workspace: WorkspaceSpec | None = None
+    setup: SetupSpec | None = None
+    packages: PackagesSpec | None = None
     tools: tuple[str, ...] | None = None
     checks: tuple[Check, ...] | None = None
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
@@ -65,7 +70,7 @@ class Settings:
 
 def budget_of(limits: Mapping[str, float | None]) -> Budget:
     """A budget with these limits, and the defaults for the others."""
-    whole = ("tokens", "rounds", "calls")
+    whole = ("tokens", "rounds", "calls", "depth")
     numbers: dict[str, Any] = {
         name: int(limit) if name in whole and limit is not None else limit
         for name, limit in limits.items()

@@ -109,8 +109,10 @@ def _of_kind(
             where=where,
             hint=(f"did you mean `{near}`? " if near else "") + f"known: {quoted(SANDBOX_KINDS)}",
         )
-    image = below.value.image if kind == "docker" else None
-    return Settled(dataclasses.replace(below.value, kind=kind, image=image), where, True)
+    spec = dataclasses.replace(below.value, kind=kind)
+    if kind != "docker":
+        spec = dataclasses.replace(spec, image=None, runtime=None)
+    return Settled(spec, where, True)
 
 
 def settle_budget(

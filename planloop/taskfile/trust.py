@@ -14,7 +14,7 @@ from pathlib import Path
 from planloop.budget import Budget
 from planloop.errors import ConsentNeeded, UserError
 from planloop.sandbox import Limits, SandboxSpec
-from planloop.task import WorkspaceSpec
+from planloop.task import ModelSpec, PackagesSpec, SetupSpec, WorkspaceSpec
 from planloop.taskfile.fields import LIMIT_FIELDS
 from planloop.taskfile.settings import LIMIT_NAMES, Settings
 from planloop.text import one_line, sanitise
@@ -39,27 +39,28 @@ class Ask:
 def asks_of(settings: Settings, folder: Path, budget: Budget) -> tuple[Ask, ...]:
     """What the settings of a file in `folder` ask for beyond the defaults and `budget`."""
     found = (
-        *_model_asks(settings, folder),
+        *_model_asks("model", settings.model, folder),
+        *_model_asks("executor", settings.executor, folder),
         *_code_asks(settings),
         *_sandbox_asks(settings),
+        *_setup_asks(settings),
         *_workspace_asks(settings),
         *_budget_asks(settings, budget),
     )
     return tuple(Ask(one_line(what, 300), settings.place(name)) for name, what in found)
 
 
-def _model_asks(settings: Settings, folder: Path) -> Iterator[tuple[str, str]]:
-    model = settings.model
+def _model_asks(field: str, model: ModelSpec | None, folder: Path) -> Iterator[tuple[str, str]]:
     if model is None:
         return
     if model.base_url is not None:
         sends = f"sends the task and your files to `{model.base_url}`"
-        yield "model.base_url", f"{sends}, with the key in PLANLOOP_API_KEY if it is set"
+        yield f"{field}.base_url", f"{sends}, with the key in PLANLOOP_API_KEY if it is set"
     scheme, _, rest = model.name.partition(":")
     if scheme == "replay" and not is_inside(folder / rest, folder):
-        yield "model", f"reads the replay `{rest}`, outside its folder"
+        yield field, f"reads the replay `{rest}`, outside its folder"
     if scheme == "function":
-        yield "model", f"runs `{rest}` on your machine, outside the sandbox, as the model"
+        yield field, f"runs `{rest}` on your machine, outside the sandbox, as the model"
 
 
 def _code_asks(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -83,15 +84,45 @@ def _sandbox_asks(settings: Settings) -> Iterator[tuple[str, str]]:
     spec, default = settings.sandbox or SandboxSpec(), Limits()
     if spec.image is not None:
         yield "sandbox.image", f"runs in the image `{spec.image}`"
-    if spec.network != "none":
-        hosts = spec.network if isinstance(spec.network, str) else ", ".join(spec.network)
-        yield "sandbox.network", f"opens the network: {hosts}"
+    if spec.runtime is not None:
+        yield "sandbox.runtime", f"runs by the Docker engine's runtime `{spec.runtime}`"
+    yield from _network_asks(spec.network)
     for field in dataclasses.fields(Limits):
         asked, usual = getattr(spec.limits, field.name), getattr(default, field.name)
         if asked > usual:
             name = _LIMIT_NAMES[field.name]
             change = f"from {_amount(field.name, usual)} to {_amount(field.name, asked)}"
             yield f"sandbox.limits.{name}", f"raises the sandbox limit `{name}` {change}"
+
+
+def _network_asks(network: str | tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    from planloop.network import read_entry, whose
+
+    opens = "opens to what runs in the sandbox"
+    if network == "full":
+        everything = "the whole network, with this machine's services and your own network"
+        yield "sandbox.network", f"{opens} {everything}"
+    for number, text in enumerate(network if isinstance(network, tuple) else (), 1):
+        entry = read_entry(text)
+        what = f"`{entry}`, {whose(entry)}" if whose(entry) else f"`{entry}`"
+        yield f"sandbox.network.{number}", f"{opens} {what}"
+
+
+def _setup_asks(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Setup commands and installers have the network, and so may send what they see anywhere."""
+    setup, packages = settings.setup or SetupSpec(), settings.packages or PackagesSpec()
+    index = "the addresses of your package index and proxy, with any password in them"
+    if setup.suggested:
+        yield "setup", "runs what lock files suggest before the first plan"
+    for number, command in enumerate(setup.commands, 1):
+        yield f"setup.{number}", f"runs `{one_line(command, 200)}` before the first plan"
+    if setup:
+        yield "setup", f"these commands have the network, the copy of your files, and {index}"
+    if packages:
+        names = ", ".join(f"`{name}`" for name in (*packages.pip, *packages.apt))
+        yield "packages", f"installs {names}"
+    if packages.pip:
+        yield "packages.pip", f"their installers have the network and {index}, not your files"
 
 
 def _amount(name: str, amount: float) -> str:

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from planloop.budget import Budget, Usage
 from planloop.events import (
+    CallBegunAhead,
+    CallDropped,
     CallEnded,
+    CallEndedAhead,
     CallServed,
     CallStarted,
     CheckEnded,
     ChecksPinned,
     Event,
     FeedbackGiven,
+    GoalDecomposed,
     ModelAsked,
     ModelReplied,
+    Nestable,
     NoteMade,
     PassRestarted,
     PlanStarted,
     ReplyRefused,
     RunEnded,
     RunStarted,
+    ServicesChanged,
+    SetupEnded,
     StatementEnded,
     Warned,
 )
 from planloop.observation import Observation
 from planloop.plan import Place
+from planloop.sandbox import ServiceState
 from planloop.state import CheckResult, PlanMode, RunStatus, StatementResult
 from planloop.values import Value
 
 _T = TypeVar("_T")
+_USING = (ModelReplied, PlanStarted, CallStarted, CallBegunAhead)
+"""Events that add to what a run has used; settled amounts replace the sums in time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class CallView:
     """None while it runs, and for ever if the run ended before it."""
     served: bool = False
     """Its result came from the ledger: nothing ran."""
+    ahead: int | None = None
+    """Its number among the calls that began while their plan was still being written."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,18 +115,33 @@ class RunView:
     model: str = ""
     price: str = ""
     sandbox: str = ""
+    sandbox_because: str = ""
     unenforced: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     follows: str | None = None
+    executor: str | None = None
+    """The model of goals, if it is another one."""
+    nested: Mapping[int, RunView] = dataclasses.field(default_factory=dict)
+    """What went on inside of calls, of any depth, by their serial numbers."""
+    parts: tuple[str, ...] = ()
+    """Of a nested run: what the call that kept failing was done in."""
+    setup: tuple[SetupEnded, ...] = ()
+    """What made the sandbox ready."""
     budget: Budget = dataclasses.field(default_factory=Budget)
     checks: tuple[PinnedView, ...] = ()
     rounds: tuple[RoundView, ...] = ()
     refused: tuple[Refusal, ...] = ()
     """Replies since the last plan that were none."""
+    ahead: tuple[CallView, ...] = ()
+    """Calls that began early, and that no plan has taken over so far."""
+    dropped: tuple[CallView, ...] = ()
+    """Calls that began early for nothing."""
     asking: bool = False
     """A request is under way."""
     asked: bool = False
     """A model was asked at all."""
+    services: tuple[ServiceState, ...] = ()
+    """What runs in the background."""
     warnings: tuple[str, ...] = ()
     usage: Usage = dataclasses.field(default_factory=Usage)
     status: RunStatus | None = None
@@ -133,8 +160,48 @@ def fold(events: Iterable[Event]) -> RunView:
 
 def after(view: RunView, event: Event) -> RunView:
     """The view one event later; events that no view shows change nothing."""
+    if isinstance(event, Nestable) and event.within is not None:
+        return _inside(view, event, event.within)
     step = _STEPS.get(type(event))
     return view if step is None else step(view, event)
+
+
+def _inside(view: RunView, event: Any, serial: int) -> RunView:
+    """An event of a nested run, which has a view of its own; what it used the run has used."""
+    before = view.nested.get(serial) or RunView(model=view.executor or view.model)
+    inner = after(before, dataclasses.replace(event, within=None))
+    if isinstance(event, CallServed):
+        inner = _in_round(inner, lambda found: _with(found, calls=_named(found.calls, view)))
+    grown = dataclasses.replace(view, nested={**view.nested, serial: inner}, asked=True)
+    if not isinstance(event, _USING):
+        return grown
+    return dataclasses.replace(grown, usage=_more(view.usage, before.usage, inner.usage))
+
+
+def _named(calls: tuple[CallView, ...], view: RunView) -> tuple[CallView, ...]:
+    """The calls, the last of them with what the entry says that served it."""
+    served = calls[-1]
+    entry = next((one for one in _all_calls(view) if one.serial == served.serial), served)
+    with_entry = dataclasses.replace(
+        served, arguments=entry.arguments, observation=entry.observation, scope=entry.scope
+    )
+    return (*calls[:-1], with_entry)
+
+
+def _more(used: Usage, before: Usage, now: Usage) -> Usage:
+    """What was used, and what came to it inside."""
+    unknown = used.cost_usd is None or now.cost_usd is None
+    more = (now.cost_usd or 0.0) - (before.cost_usd or 0.0)
+    return dataclasses.replace(
+        used,
+        cost_usd=None if unknown else (used.cost_usd or 0.0) + more,
+        input_tokens=used.input_tokens + now.input_tokens - before.input_tokens,
+        output_tokens=used.output_tokens + now.output_tokens - before.output_tokens,
+        cached_tokens=used.cached_tokens + now.cached_tokens - before.cached_tokens,
+        rounds=used.rounds + now.rounds - before.rounds,
+        calls=used.calls + now.calls - before.calls,
+        model_requests=used.model_requests + now.model_requests - before.model_requests,
+    )
 
 
 Essence: TypeAlias = dict[str, Any]
@@ -145,7 +212,7 @@ def essence(view: RunView) -> Essence:
     return {
         "task": view.task,
         "checks": [pinned.label for pinned in view.checks],
-        "rounds": [_essence_of_round(found) for found in view.rounds],
+        "rounds": [_essence_of_round(found, view) for found in view.rounds],
         "status": view.status,
         "verdict": [(found.label, found.passed) for found in view.verdict],
         "verdict_by": view.verdict_by,
@@ -153,8 +220,10 @@ def essence(view: RunView) -> Essence:
     }
 
 
-def _essence_of_round(found: RoundView) -> Essence:
+def _essence_of_round(found: RoundView, view: RunView) -> Essence:
+    inner = [view.nested[call.serial] for call in _by_place(found) if call.serial in view.nested]
     return {
+        "nested": [[_essence_of_round(one, view) for one in each.rounds] for each in inner],
         "plan": found.source,
         "mode": found.mode,
         "form": found.form,
@@ -163,6 +232,11 @@ def _essence_of_round(found: RoundView) -> Essence:
         "checks": [(one.label, one.passed) for one in found.checks],
         "failed": found.failed,
     }
+
+
+def _by_place(found: RoundView) -> list[CallView]:
+    """The calls that ran, as the text has them."""
+    return sorted((call for call in found.calls if not call.served), key=lambda one: one.place)
 
 
 def _essence_of_call(call: CallView) -> tuple[Place, str, str, bool, str, str]:
@@ -182,12 +256,22 @@ def _run_started(view: RunView, event: RunStarted) -> RunView:
         model=event.model,
         price=event.price,
         sandbox=event.sandbox,
+        sandbox_because=event.sandbox_because,
         unenforced=event.unenforced,
         left_out=event.left_out,
         follows=event.follows,
+        executor=event.executor,
         budget=event.budget,
         checks=tuple(PinnedView(label=label, proposed=False) for label in event.checks),
     )
+
+
+def _services_changed(view: RunView, event: ServicesChanged) -> RunView:
+    return dataclasses.replace(view, services=event.services)
+
+
+def _setup_ended(view: RunView, event: SetupEnded) -> RunView:
+    return dataclasses.replace(view, setup=(*view.setup, event))
 
 
 def _model_asked(view: RunView, event: ModelAsked) -> RunView:
@@ -223,7 +307,7 @@ def _plan_started(view: RunView, event: PlanStarted) -> RunView:
         scopes=event.scopes,
         refused=view.refused,
     )
-    usage = dataclasses.replace(view.usage, rounds=event.round)
+    usage = dataclasses.replace(view.usage, rounds=view.usage.rounds + 1)
     return dataclasses.replace(view, rounds=(*view.rounds, started), refused=(), usage=usage)
 
 
@@ -235,11 +319,52 @@ def _call_started(view: RunView, event: CallStarted) -> RunView:
         scope=event.scope,
         tool=event.tool,
         arguments=event.arguments,
+        ahead=event.ahead,
     )
-    counted = dataclasses.replace(
-        view, usage=dataclasses.replace(view.usage, calls=view.usage.calls + 1)
+    if event.ahead is None:
+        view = _one_call_more(view)
+    else:
+        view, _ = _without_ahead(view, event.ahead)
+    return _in_round(view, lambda found: _with(found, calls=(*found.calls, call)))
+
+
+def _call_begun_ahead(view: RunView, event: CallBegunAhead) -> RunView:
+    call = CallView(
+        serial=0,
+        place=event.place,
+        line=event.line,
+        scope=event.scope,
+        tool=event.tool,
+        arguments=event.arguments,
+        ahead=event.number,
     )
-    return _in_round(counted, lambda found: _with(found, calls=(*found.calls, call)))
+    return dataclasses.replace(_one_call_more(view), ahead=(*view.ahead, call))
+
+
+def _call_ended_ahead(view: RunView, event: CallEndedAhead) -> RunView:
+    seen = Observation(status=event.status, duration_s=event.duration_s)
+    ahead = tuple(
+        dataclasses.replace(call, observation=seen) if call.ahead == event.number else call
+        for call in view.ahead
+    )
+    return dataclasses.replace(view, ahead=ahead)
+
+
+def _call_dropped(view: RunView, event: CallDropped) -> RunView:
+    view, dropped = _without_ahead(view, event.number)
+    return dataclasses.replace(view, dropped=(*view.dropped, *dropped))
+
+
+def _without_ahead(view: RunView, number: int) -> tuple[RunView, tuple[CallView, ...]]:
+    """The view without a call that began early, and that call."""
+    taken = tuple(call for call in view.ahead if call.ahead == number)
+    left = tuple(call for call in view.ahead if call.ahead != number)
+    return dataclasses.replace(view, ahead=left), taken
+
+
+def _one_call_more(view: RunView) -> RunView:
+    usage = dataclasses.replace(view.usage, calls=view.usage.calls + 1)
+    return dataclasses.replace(view, usage=usage)
 
 
 def _call_ended(view: RunView, event: CallEnded) -> RunView:
@@ -272,7 +397,9 @@ def _call_served(view: RunView, event: CallServed) -> RunView:
 
 
 def _all_calls(view: RunView) -> Iterable[CallView]:
-    return (call for found in view.rounds for call in found.calls if not call.served)
+    views = (view, *view.nested.values())
+    rounds = (found for one in views for found in one.rounds)
+    return (call for found in rounds for call in found.calls if not call.served)
 
 
 def _statement_ended(view: RunView, event: StatementEnded) -> RunView:
@@ -285,6 +412,10 @@ def _pass_restarted(view: RunView, event: PassRestarted) -> RunView:
         view,
         lambda found: _with(found, restarts=(*found.restarts, event.reason), statements=()),
     )
+
+
+def _goal_decomposed(view: RunView, event: GoalDecomposed) -> RunView:
+    return dataclasses.replace(view, parts=event.parts)
 
 
 def _note_made(view: RunView, event: NoteMade) -> RunView:
@@ -342,6 +473,7 @@ def _with(found: _T, **fields: Any) -> _T:
 
 _STEPS: dict[type[Any], Callable[[RunView, Any], RunView]] = {
     RunStarted: _run_started,
+    SetupEnded: _setup_ended,
     ModelAsked: _model_asked,
     ModelReplied: _model_replied,
     ReplyRefused: _reply_refused,
@@ -349,8 +481,13 @@ _STEPS: dict[type[Any], Callable[[RunView, Any], RunView]] = {
     CallStarted: _call_started,
     CallEnded: _call_ended,
     CallServed: _call_served,
+    CallBegunAhead: _call_begun_ahead,
+    CallEndedAhead: _call_ended_ahead,
+    CallDropped: _call_dropped,
     StatementEnded: _statement_ended,
     PassRestarted: _pass_restarted,
+    GoalDecomposed: _goal_decomposed,
+    ServicesChanged: _services_changed,
     NoteMade: _note_made,
     ChecksPinned: _checks_pinned,
     CheckEnded: _check_ended,

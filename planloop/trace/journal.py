@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
-from planloop.events import Event
+from planloop.events import Event, Nestable
 from planloop.trace.log import Log
 
 Listener = Callable[[Event], None]
@@ -26,3 +27,19 @@ class Journal:
         self.log.append(event, sync=sync)
         for listener in self._listeners:
             listener(event)
+
+    def within(self, serial: int) -> Journal:
+        """The same for what happens inside a call: its events say so."""
+        return _Nested(self, serial)
+
+
+class _Nested(Journal):
+    def __init__(self, above: Journal, serial: int) -> None:
+        super().__init__(above.log)
+        self._above = above
+        self._serial = serial
+
+    def emit(self, event: Event, *, sync: bool = False) -> None:
+        if isinstance(event, Nestable) and event.within is None:
+            event = dataclasses.replace(event, within=self._serial)
+        self._above.emit(event, sync=sync)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-import stat
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from planloop.errors import InfrastructureError, TraceDamaged, UserError
 from planloop.events import LIVE_ONLY, Event, from_json, to_json
+from planloop.trace.blobs import Blobs, FolderBlobs, MemoryBlobs, open_regular, read_blob
 
 TRACE_FILE = "trace.jsonl"
+_BLOBS = "blobs"
 _LARGE_LINE = 128 * 1024
 """Characters; the values of an event whose line is longer go to blobs."""
 _VALUES = (("observation", "value"), ("arguments",), ("bound",), ("output",))
@@ -33,16 +33,15 @@ class Recorded:
 class Log(Protocol):
     """Where a run's events go."""
 
+    blobs: Blobs
+    """What is too large for a line, by its hash."""
+
     def append(self, event: Event, *, sync: bool = False) -> None:
         """Add an event; with `sync` it is on the disk itself when this returns.
 
         Raises:
             InfrastructureError: it could not be written; nothing that depends on it may start.
         """
-        ...
-
-    def put_blob(self, data: bytes) -> str:
-        """Keep bytes, return their hash."""
         ...
 
     def close(self) -> None:
@@ -55,21 +54,15 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.recorded: list[Recorded] = []
-        self.blobs: dict[str, bytes] = {}
+        self.blobs: Blobs = MemoryBlobs()
 
     def append(self, event: Event, *, sync: bool = False) -> None:
         """Add an event."""
         if not isinstance(event, LIVE_ONLY):
             self.recorded.append(Recorded(len(self.recorded) + 1, time.time(), event))
 
-    def put_blob(self, data: bytes) -> str:
-        """Keep bytes, return their hash."""
-        name = hashlib.sha256(data).hexdigest()
-        self.blobs[name] = data
-        return name
-
     def close(self) -> None:
-        """Nothing to release."""
+        """Nothing to release: follow-ups still look into the blobs."""
 
 
 class FolderLog:
@@ -77,7 +70,7 @@ class FolderLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "blobs").mkdir(mode=0o700, exist_ok=True)
+        self.blobs: Blobs = FolderBlobs(folder / _BLOBS)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         self._file: int | None = os.open(folder / TRACE_FILE, flags, 0o600)
         _lock(self._file, folder)
@@ -116,7 +109,7 @@ class FolderLog:
             holder = plain if len(path) == 1 else plain.get(path[0])
             if isinstance(holder, dict) and path[-1] in holder:
                 value = json.dumps(holder.pop(path[-1]), separators=(",", ":"))
-                blobs[".".join(path)] = self.put_blob(value.encode())
+                blobs[".".join(path)] = self.blobs.keep([value.encode()])
         return _line({**plain, "blobs": blobs} if blobs else plain)
 
     def _drop_torn_line(self, file: int) -> None:
@@ -125,23 +118,6 @@ class FolderLog:
             os.ftruncate(file, self._size)
         except OSError:
             self.close()
-
-    def put_blob(self, data: bytes) -> str:
-        """Keep bytes under their hash, return it.
-
-        Raises:
-            InfrastructureError: the disk is full or gone.
-        """
-        name = hashlib.sha256(data).hexdigest()
-        path = self.folder / "blobs" / name
-        try:
-            if not path.exists():
-                temporary = path.with_suffix(f".{os.getpid()}")
-                temporary.write_bytes(data)
-                temporary.replace(path)
-        except OSError as error:
-            raise InfrastructureError(f"cannot write a blob: {error.strerror}") from None
-        return name
 
     def close(self) -> None:
         """Release the lock."""
@@ -159,7 +135,8 @@ def read_log(folder: Path) -> tuple[list[Recorded], tuple[str, ...]]:
     """
     path = folder / TRACE_FILE
     try:
-        data = _read_regular(path)
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         why = error.strerror or str(error)
         raise UserError(f"`{folder}` holds no readable trace: {why}") from None
@@ -191,30 +168,10 @@ def _load_blobs(folder: Path, found: dict[str, Any]) -> None:
         holder[field] = _load_blob(folder, name)
 
 
-def _read_regular(path: Path) -> bytes:
-    """A regular file's bytes. A run's folder may be a stranger's: no link is followed, and no pipe
-    or device waited for.
-
-    Raises:
-        OSError: it is something else, or cannot be read.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("it is no regular file")
-        return file.read()
-
-
 def _load_blob(folder: Path, name: object) -> Any:
-    if not (isinstance(name, str) and len(name) == 64 and name.isalnum()):
-        raise ValueError("it names no blob")
-    try:
-        data = _read_regular(folder / "blobs" / name)
-    except OSError:
-        raise ValueError(f"blob {name[:12]} is missing") from None
-    if hashlib.sha256(data).hexdigest() != name:
-        raise ValueError(f"blob {name[:12]} is not as it was written")
-    return json.loads(data)
+    if not isinstance(name, str):
+        raise ValueError("it names no blob")  # noqa: TRY004 - the file is wrong, not our caller
+    return json.loads(read_blob(folder / _BLOBS, name))
 
 
 def _line(plain: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from planloop.workspace.outputs import collect_outputs
 from planloop.workspace.pins import Pinned, default_pins, matches, pinned_tree
 from planloop.workspace.protected import is_protected, runs_by_itself
 from planloop.workspace.selecting import LeftOut
+from planloop.workspace.starting import keep_changes, with_changes
 from planloop.workspace.workbench import Workbench
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "default_pins",
     "diff",
     "is_protected",
+    "keep_changes",
     "load_changes",
     "loads_in_process",
     "manifest",
@@ -43,4 +45,5 @@ __all__ = [
     "runs_by_itself",
     "save_changes",
     "undo_changes",
+    "with_changes",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from planloop.task import WorkspaceSpec
 from planloop.workspace.folders import chunks, open_file, opened, parent_of, parents_of
@@ -20,6 +20,9 @@ MAX_FILE_BYTES = 1_000_000
 MAX_TEXT_BYTES = 4_000_000
 _BINARY_PROBE = 8_000
 _MAX_ENTRIES = 2_000_000
+
+Settled: TypeAlias = Mapping[str, "Entry | None"]
+"""What a setup made of paths before the run began; None where it removed one."""
 
 Kind = Literal["added", "changed", "deleted", "mode"]
 
@@ -53,6 +56,7 @@ def diff(
     after: Path,
     spec: WorkspaceSpec | None = None,
     present: Collection[str] = frozenset(),
+    settled: Settled | None = None,
 ) -> Diff:
     """Compare the original copy with a result, by the ignore rules of the original.
 
@@ -65,6 +69,7 @@ def diff(
         spec: the same as for the copy.
         present: paths that exist where the result came from; one that `after` lacks is not
             deleted, only unknown (too large to come along, say).
+        settled: paths that a setup had changed; one that is still as it left it is no change.
 
     Raises:
         OSError: a file cannot be read.
@@ -74,13 +79,20 @@ def diff(
     unknown = {path for path in present if path in old and path not in new and path not in firm}
     left_out.update(dict.fromkeys(sorted(unknown), "could not be copied out of the sandbox"))
     firm |= unknown
+    settled = settled or {}
     changes = tuple(
         change
         for path in sorted(old.keys() | new.keys())
         if path not in firm and (path in old or not _lies_in(path, left_out))
+        if path not in settled or settled[path] != new.get(path)
         if (change := _change(path, old.get(path), new.get(path))) is not None
     )
-    told = tuple(LeftOut(path, why) for path, why in left_out.items() if not is_litter(path))
+    known = {*settled, *(folder for path in settled for folder in parents_of(path))}
+    told = tuple(
+        LeftOut(path, why)
+        for path, why in left_out.items()
+        if not is_litter(path) and path.rstrip("/") not in known
+    )
     return Diff(changes, _text(changes, before, after), told)
 
 

@@ -100,9 +100,9 @@ def pinned_tree(original: Path, result: Path, pins: Collection[str], target: Pat
     target.mkdir(exist_ok=True)
     with opened(target) as copy:
         with opened(original) as root:
-            _copy(root, copy, pinned & old.keys(), set())
+            copy_some(root, copy, pinned & old.keys())
         with opened(result) as root:
-            _copy(root, copy, None, skipped)
+            copy_some(root, copy, None, skipped)
     return Pinned(tuple(restored), tuple(removed))
 
 
@@ -118,7 +118,17 @@ def _in_the_way(kept: Collection[str], new: dict[str, Entry]) -> set[str]:
     return (folders & new.keys()) | below
 
 
-def _copy(root: int, copy: int, only: Collection[str] | None, skipped: Collection[str]) -> None:
+def copy_some(
+    root: int, copy: int, only: Collection[str] | None, skipped: Collection[str] = frozenset()
+) -> None:
+    """Copy entries from one open folder into another: those of `only`, or all but `skipped`.
+
+    Never links that leave the folder, what running code leaves behind, and names that are not
+    UTF-8. Where `only` is None, empty folders come along.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     for found in walk(root, lambda found: not _is_left_out(found) and found.path not in skipped):
         if _is_left_out(found) or found.path in skipped:
             continue

@@ -6,15 +6,17 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import anyio.to_thread
 
+from planloop.marks import make_home
 from planloop.sandbox import Sandbox
 from planloop.task import WorkspaceSpec
 from planloop.workspace.copying import LeftOut, copy_workspace
-from planloop.workspace.diffing import Diff, diff
+from planloop.workspace.diffing import Diff, Settled, diff
+from planloop.workspace.starting import with_changes
 
 
 class Workbench:
@@ -26,6 +28,9 @@ class Workbench:
         self._remove = weakref.finalize(self, _remove, home)
         self.original = home / "original"
         """The user's files as they were copied. Nothing writes here."""
+        self.start = self.original
+        """What the run begins with, and what checks put back: the original, set up."""
+        self._set_up: Settled = {}
         self.refused: tuple[str, ...] = ()
         """What could not be copied out of the sandbox, one sentence each."""
         self._present: frozenset[str] = frozenset()
@@ -42,7 +47,7 @@ class Workbench:
         Raises:
             UserError: it is over the bounds, or cannot be read; nothing is left behind then.
         """
-        home = Path(tempfile.mkdtemp(prefix="planloop-"))
+        home = make_home(Path(tempfile.gettempdir()), "files")
         bench = cls(home, spec)
         try:
             bench.original.mkdir()
@@ -54,6 +59,14 @@ class Workbench:
             raise
         return bench, copied.left_out
 
+    async def set_up(self, changes: Path, deleted: Collection[str]) -> None:
+        """Begin with what a setup made of the original, which is no change of the run's."""
+        start = self._empty("start")
+        self._set_up = await anyio.to_thread.run_sync(
+            with_changes, self.original, changes, deleted, start
+        )
+        self.start = start
+
     def attach(self, sandbox: Sandbox, version: Callable[[], int]) -> None:
         """From here on the result is what this sandbox's workspace holds."""
         self._sandbox, self._version, self._result = sandbox, version, None
@@ -61,7 +74,7 @@ class Workbench:
     async def result(self) -> Path:
         """A copy of the workspace as it is now; the same folder while nothing changed."""
         if self._sandbox is None:
-            return self._result[1] if self._result else self.original
+            return self._result[1] if self._result else self.start
         version = self._version()
         if self._result is not None and self._result[0] == version:
             return self._result[1]
@@ -83,7 +96,9 @@ class Workbench:
     async def diff(self) -> Diff:
         """What the run has changed so far."""
         after = await self.result()
-        return await anyio.to_thread.run_sync(diff, self.original, after, self._spec, self._present)
+        return await anyio.to_thread.run_sync(
+            diff, self.original, after, self._spec, self._present, self._set_up
+        )
 
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[Path]:

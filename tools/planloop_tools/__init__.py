@@ -2,6 +2,6 @@
 
 from planloop_tools.files import edit, read, write
 from planloop_tools.find import search
-from planloop_tools.processes import shell
+from planloop_tools.processes import background, shell
 
-__all__ = ["edit", "read", "search", "shell", "write"]
+__all__ = ["background", "edit", "read", "search", "shell", "write"]

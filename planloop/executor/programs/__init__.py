@@ -1,0 +1,1 @@
+"""Programs: Python that runs statement by statement in an interpreter inside the sandbox."""

@@ -1,0 +1,1 @@
+"""The interpreter of programs, as it runs inside the sandbox."""
