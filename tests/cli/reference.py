@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from planloop.cli import clean
 from planloop.cli.doctor import Finding
 from planloop.cli.help import exit_codes
 from planloop.cli.list import Entry
+from planloop.cli.probing import Probed
 from planloop.cli.root import VERBS, root
 from planloop.events import Event
 
@@ -78,6 +80,8 @@ def _json() -> str:
     others = [
         _row("`planloop list`", Entry, ()),
         _row("`planloop doctor`", Finding, ()),
+        _row("`planloop doctor --probe`", Probed, ()),
+        _row("`planloop clean`", clean.Entry, ()),
     ]
     return "\n".join([_JSON_HEAD, *rows, "", _OTHERS_HEAD, *others, ""])
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planloop.budget import Usage
-from planloop.cli.describing import call_text, verdict_lines
+from planloop.cli.describing import (
+    call_details,
+    call_line,
+    call_text,
+    heading,
+    verdict_lines,
+)
 from planloop.cli.lines import duration, line, money
+from planloop.observation import Observation, Output, Status
 from planloop.state import CheckResult, RunStatus
 from planloop.trace.fold import CallView, RunView
 
@@ -117,3 +125,40 @@ def test_a_mixed_verdict_says_how_many() -> None:
     proposed = dataclasses.replace(PASSED, proposed=True)
     said = ended(RunStatus.SUCCESS, PASSED, proposed, reason="2 checks passed")
     assert "1 of 2 proposed by the planner" in said
+
+
+def ended(**seen: Any) -> CallView:
+    return dataclasses.replace(call(command="x"), observation=Observation(**seen))
+
+
+def test_notes_are_shown_below_calls_that_end_well() -> None:
+    good = ended(status=Status.OK, notes=("oom_kills=1", "a.b:443 was refused"))
+    shown = [one.text for one in call_details(good)]
+    assert shown == ["      note: oom_kills=1; a.b:443 was refused"]
+    assert call_details(ended(status=Status.OK)) == []
+
+
+def test_an_empty_stream_has_no_line() -> None:
+    failed = ended(
+        status=Status.FAILED, exit_code=1, stdout=Output(), stderr=Output(head="no luck\n")
+    )
+    assert [one.text for one in call_details(failed)] == ["      | no luck"]
+
+
+def test_the_status_column_is_wide_enough() -> None:
+    long, short = ended(status=Status.OUTPUT_LIMIT), ended(status=Status.OK)
+    columns = [call_line(one, "shell('x')").text.index("shell(") for one in (long, short)]
+    assert columns[0] == columns[1]
+
+
+def test_the_head_says_what_the_network_is_open_to_and_why_it_is_docker() -> None:
+    view = RunView(
+        run_id="1",
+        sandbox="docker",
+        sandbox_because="bubblewrap cannot",
+        unenforced=("network: open to a.b:443", "memory limit: per process only"),
+    )
+    rows = [one.text for one in heading(view)]
+    assert "  sandbox    docker · bubblewrap cannot" in rows
+    assert "  network    open to a.b:443" in rows
+    assert "  unenforced memory limit: per process only" in rows

@@ -42,7 +42,7 @@ CASES = [
         ("run", "two words", "--budget", "cost"),
         "error: --budget: `cost` is no limit\n\n"
         "hint: write `--budget cost=4`, with one of `cost`, `time`, `tokens`, `rounds`, `calls`, "
-        "`sandbox_time`\n",
+        "`sandbox_time`, `depth`\n",
     ),
     (
         ("run", "two words", "--sandbox", "dokcer"),

@@ -9,7 +9,7 @@ import pytest
 from console import Shell
 
 HEAVY = ("pydantic", "rich", "httpx", "asyncio", "anyio", "yaml", "docker", "jinja2", "sqlite3")
-VERBS = ["run", "apply", "undo", "show", "list", "prompt", "doctor", "help"]
+VERBS = ["run", "apply", "undo", "show", "list", "prompt", "doctor", "clean", "help"]
 
 
 def test_root_help_loads_click_and_nothing_heavy() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from console import Shell, copy_task, interrupt, only_run, wait_for
 
+from planloop.marks import parse_mark
+
 
 def processes_with(text: str) -> list[str]:
     found = []
@@ -76,7 +78,10 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process_and_no_copy(
     assert process.returncode == 130
     wait_for(lambda: processes_with("echo tickforce") == [], "the call's end")
     # A sandbox's own folder may be left, with its owner's mark.
-    assert [found for found in temporary.iterdir() if not (found / "owner").is_file()] == []
+    assert {mark.run for left in temporary.iterdir() if (mark := parse_mark(left.name))} <= {
+        only_run(folder).name
+    }
+    assert [left for left in temporary.iterdir() if parse_mark(left.name) is None] == []
     shown = shell("show", only_run(folder).name, cwd=folder)
     assert shown.code == 0
     assert "success" not in shown.out

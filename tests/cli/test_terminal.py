@@ -39,7 +39,7 @@ def test_a_terminal_gets_colours_and_the_same_lasting_lines_as_a_pipe(
     assert f"{RED}failed" in terminal.text
     rows = lasting(terminal.text)
     assert "  # look around" in rows
-    assert any(row.startswith("  failed   shell('python3 -m unittest -q')") for row in rows)
+    assert any(row.startswith("  failed      shell('python3 -m unittest -q')") for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,7 @@ def test_no_colour_where_none_is_wanted(
 ) -> None:
     with shell.terminal("run", str(fix), *arguments, environ=changes) as terminal:
         assert terminal.finish() == 0
-    for color in range(30, 38):
-        assert f"\x1b[{color}m" not in terminal.text
+    assert not re.search(r"\x1b\[[0-9;]*m", terminal.text)
     assert "success · " in terminal.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
@@ -106,3 +107,48 @@ def test_another_type_is_an_error_that_names_it() -> None:
 
 def test_lone_surrogates_become_replacement_characters() -> None:
     assert ask(FunctionModel(lambda _: "a\ud800")).text == "a\ufffd"
+
+
+async def in_pieces(request: Request) -> AsyncGenerator[Any, None]:
+    yield "hel"
+    yield ""
+    yield "lo"
+
+
+def test_an_async_generator_streams_its_pieces() -> None:
+    pieces: list[str] = []
+    reply = ask(FunctionModel(in_pieces), heard=pieces.append)
+    assert (reply.text, reply.cost_usd, pieces) == ("hello", 0.0, ["hel", "lo"])
+    assert ask(FunctionModel(functools.partial(in_pieces))).text == "hello"
+
+
+def test_a_stream_that_yields_something_else_is_told() -> None:
+    async def odd(request: Request) -> AsyncGenerator[Any, None]:
+        yield "text"
+        yield Reply(text="whole")
+
+    with pytest.raises(UserError, match="yielded Reply; expected str"):
+        ask(FunctionModel(odd))
+
+
+def test_a_stream_that_takes_too_long_or_breaks_gives_no_reply_and_is_closed() -> None:
+    closed: list[str] = []
+
+    async def slow(request: Request) -> AsyncGenerator[str, None]:
+        try:
+            yield "begin"
+            await anyio.sleep_forever()
+        finally:
+            closed.append("slow")
+
+    async def broken(request: Request) -> AsyncGenerator[str, None]:
+        yield "begin"
+        raise ModelUnavailable("cut")
+
+    pieces: list[str] = []
+    request = Request(messages=REQUEST.messages, deadline_s=0.05)
+    with pytest.raises(ModelUnavailable, match="took longer"):
+        ask(FunctionModel(slow), request, pieces.append)
+    assert (pieces, closed) == (["begin"], ["slow"])
+    with pytest.raises(ModelUnavailable, match="cut"):
+        ask(FunctionModel(broken))

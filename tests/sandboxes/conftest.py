@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from planloop.sandbox import Limits, Sandbox, SandboxSpec
+from planloop.sandbox import Command, Limits, Sandbox, SandboxSpec
 from planloop.sandboxes import open_sandbox
 
-SMALL = Limits(memory_bytes=96 << 20, processes=40, timeout_s=20.0)
+from .houses import Houses
+
+SMALL = Limits(memory_bytes=96 << 20, disk_bytes=64 << 20, processes=40, timeout_s=20.0)
 
 Opened = Callable[..., Awaitable[Sandbox]]
 
@@ -36,6 +39,19 @@ async def opened(kind: str, tmp_path: Path) -> AsyncIterator[Opened]:
         await sandbox.close()
 
 
+@pytest.fixture(scope="session")
+def houses() -> Iterator[Houses]:
+    """Processes that run sandboxes in every mode."""
+    built = Houses(Path(tempfile.gettempdir()))
+    yield built
+    built.close()
+
+
 @pytest.fixture
 async def sandbox(opened: Opened) -> Sandbox:
     return await opened()
+
+
+def python(source: str, *arguments: str, timeout_s: float | None = None) -> Command:
+    """A Python program as a command."""
+    return Command(argv=("python3", "-c", source, *arguments), timeout_s=timeout_s)

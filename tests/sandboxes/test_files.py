@@ -13,7 +13,7 @@ from planloop.observation import Status
 from planloop.sandbox import Command, Sandbox, Snapshot
 
 from . import hostile
-from .test_contract import python
+from .conftest import python
 
 pytestmark = pytest.mark.anyio
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import keyword
 from pathlib import Path
 
@@ -11,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planloop.budget import Budget
+from planloop.errors import TaskError
 from planloop.language import RESERVED
 from planloop.sandbox import Limits, SandboxSpec
 from planloop.task import (
     FileCheck,
     ModelSpec,
+    PackagesSpec,
     PythonCheck,
     RunCheck,
+    SetupSpec,
     Task,
     WorkspaceSpec,
 )
@@ -42,7 +46,7 @@ model: {name: "openai:gpt-x", base_url: "http://localhost:8000/v1/"}
 sandbox:
   kind: docker
   image: debian:12
-  network: none
+  network: [pypi.org, "127.0.0.1:8080"]
   limits: {memory: 512MB, processes: 64, disk: 1GiB, inodes: 5000, shown: 32kB, output: 1MB,
            timeout: 2m}
 environment: workspace
@@ -76,6 +80,7 @@ outputs: [report.md, "data/*.csv"]""",
         sandbox=SandboxSpec(
             kind="docker",
             image="debian:12",
+            network=("pypi.org", "127.0.0.1:8080"),
             limits=Limits(
                 memory_bytes=512_000_000,
                 processes=64,
@@ -147,15 +152,80 @@ def test_words_that_yaml_once_took_for_truth_stay_text(tmp_path: Path) -> None:
     assert list(task.inputs.values()) == ["yes", "No", "on", "1:30", "0o7", "007", "1_000"]
 
 
+def test_a_runtime_means_docker_and_is_a_plain_name(tmp_path: Path) -> None:
+    assert task_of(tmp_path, "sandbox: {runtime: runsc}").sandbox == SandboxSpec(
+        kind="docker", runtime="runsc"
+    )
+    for wrong in ("{kind: bubblewrap, runtime: runsc}", "{runtime: [runsc]}", "{runtime: ../x}"):
+        with pytest.raises(TaskError, match="runtime"):
+            task_of(tmp_path, f"sandbox: {wrong}")
+
+
 def test_an_image_alone_means_docker(tmp_path: Path) -> None:
     assert task_of(tmp_path, "sandbox: {image: debian}").sandbox == SandboxSpec(
         kind="docker", image="debian"
     )
 
 
-@pytest.mark.parametrize("front_matter", ["setup: []", "setup:", "packages: {}"])
-def test_setup_that_asks_for_nothing_is_fine(front_matter: str, tmp_path: Path) -> None:
-    assert task_of(tmp_path, front_matter)
+@pytest.mark.parametrize(
+    "front_matter", ["setup: []", "setup:", "packages: {}", "packages: {pip: []}"]
+)
+def test_setup_that_asks_for_nothing_is_none(front_matter: str, tmp_path: Path) -> None:
+    task = task_of(tmp_path, front_matter)
+    assert not task.setup
+    assert not task.packages
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "spec"),
+    [
+        ("setup: auto", SetupSpec(suggested=True)),
+        ("setup: [make deps, 'a: b']", SetupSpec(commands=("make deps", "a: b"))),
+        ("setup: {run: [make]}", SetupSpec(commands=("make",))),
+        ("setup: {run: auto, timeout: 1h}", SetupSpec(suggested=True, timeout_s=3600.0)),
+    ],
+)
+def test_setup_is_a_list_of_commands_or_auto(
+    front_matter: str, spec: SetupSpec, tmp_path: Path
+) -> None:
+    assert task_of(tmp_path, front_matter).setup == spec
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "requests",
+        "requests>=2.31,<3",
+        "ruamel.yaml==0.18.*",
+        "uvicorn[standard] ~= 0.30",
+        "a ; python_version < '3.12'",
+        "x @ https://host.example/x-1.0-py3-none-any.whl",
+    ],
+)
+def test_a_requirement_is_taken_as_pip_would(requirement: str, tmp_path: Path) -> None:
+    task = task_of(tmp_path, f"packages: {{pip: [{json.dumps(requirement)}]}}")
+    assert task.packages == PackagesSpec(pip=(requirement,))
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["--index-url=http://evil", "../x", "/x", ".", "a b", "file:///x", "a\n--pre", "a@b"],
+)
+def test_what_is_no_requirement_is_refused(requirement: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError):
+        task_of(tmp_path, f"packages: {{pip: [{json.dumps(requirement)}]}}")
+
+
+@pytest.mark.parametrize("name", ["libpq-dev", "g++", "libc6:amd64", "jq=1.6-2.1"])
+def test_apt_packages_are_names_of_debian(name: str, tmp_path: Path) -> None:
+    assert task_of(tmp_path, f"packages: {{apt: ['{name}']}}").packages.apt == (name,)
+
+
+def test_a_task_replaces_the_setup_of_its_project_whole(tmp_path: Path) -> None:
+    (tmp_path / "planloop.toml").write_text('setup = ["a"]\npackages = {pip = ["b"]}\n')
+    task = task_of(tmp_path, "setup: [c]")
+    assert task.setup.commands == ("c",)
+    assert task.packages.pip == ("b",)
 
 
 def test_no_word_of_the_plan_language_can_be_an_input() -> None:

@@ -76,6 +76,30 @@ def test_what_stays_within_the_defaults_asks_nothing(front_matter: str, tmp_path
         ("tools: [own.py:f]", "runs the tool `own.py:f` on your machine, outside the sandbox"),
         ("tools: [os:system]", "runs the tool `os:system` on your machine, outside the sandbox"),
         ("sandbox: {image: evil}", "runs in the image `evil`"),
+        ("sandbox: {runtime: odd}", "runs by the Docker engine's runtime `odd`"),
+        (
+            "sandbox: {network: full}",
+            "opens to what runs in the sandbox the whole network, with this machine's services "
+            "and your own network",
+        ),
+        ("sandbox: {network: [PyPI.org.]}", "opens to what runs in the sandbox `pypi.org`"),
+        (
+            "sandbox: {network: ['*.pypi.org:8443']}",
+            "opens to what runs in the sandbox `*.pypi.org:8443`",
+        ),
+        (
+            "sandbox: {network: ['[::1]:80']}",
+            "opens to what runs in the sandbox `[::1]:80`, a service of this machine",
+        ),
+        (
+            "sandbox: {network: [10.0.0.1:80]}",
+            "opens to what runs in the sandbox `10.0.0.1:80`, an address of your own network",
+        ),
+        (
+            "sandbox: {network: [169.254.169.254:80]}",
+            "opens to what runs in the sandbox `169.254.169.254:80`, where clouds hand out "
+            "credentials",
+        ),
         (
             "sandbox: {limits: {memory: 64GB}}",
             "raises the sandbox limit `memory` from 2 GB to 64 GB",
@@ -84,6 +108,7 @@ def test_what_stays_within_the_defaults_asks_nothing(front_matter: str, tmp_path
             "sandbox: {limits: {timeout: 10m}}",
             "raises the sandbox limit `timeout` from 120 s to 600 s",
         ),
+        ("packages: {apt: [jq, libpq-dev]}", "installs `jq`, `libpq-dev`"),
         ("workspace: {include: [.env]}", "brings files that are left out otherwise: `.env`"),
         ("workspace: {max_size: 2GB}", "copies up to 2 GB of your files"),
         ("workspace: {max_files: 60000}", "copies up to 60000 files"),
@@ -97,6 +122,31 @@ def test_each_thing_beyond_the_defaults_is_listed(
 ) -> None:
     write(tmp_path / "own.py", "")
     assert asked(tmp_path, front_matter) == [f"{ask} (task.md, line 2)"]
+
+
+def test_setup_asks_for_each_command_and_says_what_it_sees(tmp_path: Path) -> None:
+    assert asked(tmp_path, "setup:\n  - pip install -e .\n  - make") == [
+        "runs `pip install -e .` before the first plan (task.md, line 3)",
+        "runs `make` before the first plan (task.md, line 4)",
+        "these commands have the network, the copy of your files, and the addresses of "
+        "your package index and proxy, with any password in them (task.md, line 2)",
+    ]
+    assert asked(tmp_path, "setup: auto")[0] == (
+        "runs what lock files suggest before the first plan (task.md, line 2)"
+    )
+
+
+def test_packages_ask_too(tmp_path: Path) -> None:
+    assert asked(tmp_path, "packages: {pip: [requests, x>=1]}") == [
+        "installs `requests`, `x>=1` (task.md, line 2)",
+        "their installers have the network and the addresses of your package index and proxy, "
+        "with any password in them, not your files (task.md, line 2)",
+    ]
+
+
+def test_another_setup_is_asked_about_again(tmp_path: Path) -> None:
+    before = loaded(tmp_path, "setup: [make]").digest
+    assert loaded(tmp_path, "setup: [make all]").digest != before
 
 
 def test_a_budget_is_compared_with_the_users_own(tmp_path: Path) -> None:

@@ -249,19 +249,19 @@ def test_none_lifts_a_limit() -> None:
             ["cost"],
             {},
             "--budget: `cost` is no limit\n\nhint: write `--budget cost=4`, with one of "
-            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`",
+            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`, `depth`",
         ),
         (
             ["cost=1", "cost=2"],
             {},
             "--budget: `cost=2` names a limit twice\n\nhint: write `--budget cost=4`, with one of "
-            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`",
+            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`, `depth`",
         ),
         (
             ["cots=1"],
             {},
             "--budget: there is no limit `cots`\n\nhint: did you mean `cost`? known: "
-            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`",
+            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`, `depth`",
         ),
         (
             ["cost=0"],
@@ -285,7 +285,7 @@ def test_none_lifts_a_limit() -> None:
             [],
             {"PLANLOOP_BUDGET_DOLLARS": "3"},
             "PLANLOOP_BUDGET_DOLLARS: there is no limit `dollars`\n\nhint: known: "
-            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`",
+            "`cost`, `time`, `tokens`, `rounds`, `calls`, `sandbox_time`, `depth`",
         ),
     ],
 )

@@ -30,5 +30,5 @@ async def test_the_workspace_is_shown_again_only_when_it_changed(sandbox: Sandbo
 
 def test_it_offers_planloops_own_tools() -> None:
     names = {tool.name for tool in Workspace().tools()}
-    assert names == {"edit", "read", "search", "shell", "write"}
+    assert names == {"background", "edit", "read", "search", "shell", "write"}
     assert Workspace.needs_sandbox
