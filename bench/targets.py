@@ -12,11 +12,12 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A ratio that was promised to be at most so much."""
+    """A ratio, or what is counted in `unit`, that was promised to be at most so much."""
 
     name: str
     ratio: float
     most: float
+    unit: str = "x"
 
     @property
     def holds(self) -> bool:
@@ -36,7 +37,8 @@ def report(targets: list[Target], path: Path | None, measured: Any) -> int:
     print()
     for target in targets:
         said = "PASS" if target.holds else "MISS"
-        print(f"{said}  {target.ratio:6.2f}x of at most {target.most:.2f}x  {target.name}")
+        most = f"{target.most:.3g}{target.unit}"
+        print(f"{said}  {target.ratio:7.3f}{target.unit} of at most {most}  {target.name}")
     if path is not None:
         document = {"machine": machine(), "targets": targets, "measured": measured}
         path.write_text(json.dumps(document, default=dataclasses.asdict, indent=1) + "\n")
