@@ -156,6 +156,7 @@ async def open_rooms(
             output_type=setup.output_type,
             deps=setup.deps,
         )
+        stack.callback(checks.let_go)
         await checks.refuse_impossible(task.checks, sandbox)
         view = await setup.environment.observe()
         rooms = _assemble(setup, memory, task, account, journal, files, checks, view, said)

@@ -274,8 +274,7 @@ def _refuse_unknown_price(setup: Setup, budget: Budget) -> None:
         if not budget.needs_price or model is None or model.profile.price_known:
             continue
         raise UserError(
-            f"money is limited to ${budget.cost_usd:g}, and the price of `{model.name}` is "
-            "unknown",
+            f"money is limited to ${budget.cost_usd:g}, and the price of `{model.name}` is unknown",
             hint="give its price in your configuration, or limit `tokens` or `rounds` instead",
         )
 

@@ -125,7 +125,7 @@ def goal_line(serial: int, view: RunView, width: int = 60) -> Line:
     """A call that goes on by steps of its own, before it has ended."""
     call = next((one for one in calls_of(view) if one.serial == serial), None)
     text = one_line(str(call.arguments.get("text", call.tool)), width) if call else f"call {serial}"
-    return line(("  goal     ", "hint"), text)
+    return line(("  goal        ", "hint"), text)
 
 
 def calls_of(view: RunView) -> list[CallView]:
@@ -137,7 +137,9 @@ def calls_of(view: RunView) -> list[CallView]:
 
 def parts_lines(parts: Sequence[str]) -> list[Line]:
     """What a call that kept failing is done in."""
-    head = line(("  in parts ", "warn"), f"it failed again: {counted(len(parts), 'goal')} instead")
+    head = line(
+        ("  in parts    ", "warn"), f"it failed again: {counted(len(parts), 'goal')} instead"
+    )
     numbered = (f"{number}. {one_line(part, 100)}" for number, part in enumerate(parts, 1))
     return [head, *(line((f"    {one}", "dim")) for one in numbered)]
 

@@ -130,7 +130,7 @@ class Now:
         began = self._ahead_at if call.ahead is not None else self._started_at
         number = call.serial if call.ahead is None else call.ahead
         since = duration(time.monotonic() - began.get(number, time.monotonic()))
-        text = running_text(call, view, max(20, width - 24))
+        text = running_text(call, view, max(20, width - 27))
         verb = "stopping" if self.stopping else "running"
         head = line((f"{frame} {verb:<12}", "hint"), text, (f"  {since}", "dim"))
         return [head, *_tail(self._output.get(call.serial, ""), width)]

@@ -37,7 +37,7 @@ from planloop.state import StatementResult
 from planloop.text import one_line
 from planloop.trace.fold import CallView, RunView
 
-_BESIDE = 28
+_BESIDE = 31
 """Columns of a call's line besides the call."""
 
 
@@ -194,7 +194,9 @@ class Story:
                 yield from self._call(event.serial, view)
             case CallDropped():
                 text = describing.call_text(view.dropped[-1], "", self._width)
-                yield line("  ", ("dropped  ", "dim"), text, ("  began early, for nothing", "dim"))
+                yield line(
+                    "  ", ("dropped     ", "dim"), text, ("  began early, for nothing", "dim")
+                )
             case StatementEnded(result=result):
                 yield from self._statement(result, view)
             case ServicesChanged(services=services):

@@ -78,6 +78,10 @@ class Checks:
         self._output_type = output_type
         self._deps = deps
 
+    def let_go(self) -> None:
+        """The run is over: whoever still knows these checks does not keep the files' copies."""
+        self._bench, self._open_clean = None, None
+
     async def run(self, state: State, execution: Execution) -> Sequence[CheckResult]:
         """Every pinned check, the app's own, and the environment's, in this order."""
         misfit = self._output_type.problem(execution.output)

@@ -159,7 +159,7 @@ def _runnable(plan: Flow | Program, programs: bool) -> Flow | Program:
         return plan
     raise PlanInvalid(
         f"{plan.reason}: that makes the plan a program, and programs need a sandbox with python3, "
-        "which this run has not; "
+        "and do not run inside goals; "
         "write it as straight lines: calls, assignments, comprehensions, conditional expressions",
         line=plan.line,
         column=plan.column,

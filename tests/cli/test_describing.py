@@ -127,26 +127,26 @@ def test_a_mixed_verdict_says_how_many() -> None:
     assert "1 of 2 proposed by the planner" in said
 
 
-def ended(**seen: Any) -> CallView:
+def observed(**seen: Any) -> CallView:
     return dataclasses.replace(call(command="x"), observation=Observation(**seen))
 
 
 def test_notes_are_shown_below_calls_that_end_well() -> None:
-    good = ended(status=Status.OK, notes=("oom_kills=1", "a.b:443 was refused"))
+    good = observed(status=Status.OK, notes=("oom_kills=1", "a.b:443 was refused"))
     shown = [one.text for one in call_details(good)]
     assert shown == ["      note: oom_kills=1; a.b:443 was refused"]
-    assert call_details(ended(status=Status.OK)) == []
+    assert call_details(observed(status=Status.OK)) == []
 
 
 def test_an_empty_stream_has_no_line() -> None:
-    failed = ended(
+    failed = observed(
         status=Status.FAILED, exit_code=1, stdout=Output(), stderr=Output(head="no luck\n")
     )
     assert [one.text for one in call_details(failed)] == ["      | no luck"]
 
 
 def test_the_status_column_is_wide_enough() -> None:
-    long, short = ended(status=Status.OUTPUT_LIMIT), ended(status=Status.OK)
+    long, short = observed(status=Status.OUTPUT_LIMIT), observed(status=Status.OK)
     columns = [call_line(one, "shell('x')").text.index("shell(") for one in (long, short)]
     assert columns[0] == columns[1]
 

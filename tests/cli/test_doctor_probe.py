@@ -38,6 +38,7 @@ def test_every_limit_holds_and_says_how_it_was_seen(cluttered: Shell, kind: str)
     ran = cluttered("doctor", "--probe", "--sandbox", kind, "--json")
     rows = {row["limit"]: row for row in map(json.loads, ran.out.splitlines())}
     assert rows.keys() == LIMITS
+    assert {row["kind"] for row in rows.values()} == {"limit"}
     assert {row["sandbox"] for row in rows.values()} == {kind}
     open_ones = {row["limit"]: row["seen"] for row in rows.values() if not row["holds"]}
     if os.geteuid() == 0 and os.access("/sys/fs/cgroup", os.W_OK):
@@ -80,6 +81,25 @@ def test_a_sandbox_that_does_not_work_is_said_with_its_fix(shell: Shell) -> None
     assert "no  sandbox docker" in ran.out
     assert "    fix: " in ran.out
     assert "holds" not in ran.out
+
+
+def test_each_line_of_json_names_its_kind_and_one_kind_has_one_shape(shell: Shell) -> None:
+    shell.environ["DOCKER_HOST"] = "unix:///nowhere.sock"
+    plain = shell("doctor", "--sandbox", "docker", "--json")
+    probed = shell("doctor", "--probe", "--sandbox", "docker", "--json")
+    rows = [json.loads(row) for row in (plain.out + probed.out).splitlines()]
+    assert {row["kind"] for row in rows} == {"finding"}
+    assert len({tuple(row) for row in rows}) == 1
+
+
+def test_what_the_doctor_says_fits_on_eighty_columns(shell: Shell) -> None:
+    shell.environ["DOCKER_HOST"] = "unix:///nowhere.sock"
+    with shell.terminal("doctor", "--sandbox", "docker", "--color", "never") as seen:
+        assert seen.finish() == 2
+    shown = [row.rpartition("\x1b[2K")[2] for row in seen.text.split("\r\n")]
+    long = [row for row in shown if len(row) > 80 and len(row.split()) > 1 and "/" not in row]
+    assert long == []
+    assert any(row.startswith(" " * 9) for row in shown)
 
 
 @pytest.mark.parametrize("kind", ["none", "unsafe-local", "gvisor"])

@@ -48,9 +48,9 @@ def test_what_matters_is_said_before_the_model_is_asked(finished: Finished) -> N
 
 def test_calls_are_told_with_scope_status_and_exit_code(finished: Finished) -> None:
     said = finished.ran.err
-    scope, read = said.index("  # look around"), said.index("  ok       read('adding.py')")
-    failed = said.index("  failed   shell('python3 -m unittest -q')  exit 1, ")
-    assert scope < read < failed < said.index("  skipped  done(")
+    scope, read = said.index("  # look around"), said.index("  ok          read('adding.py')")
+    failed = said.index("  failed      shell('python3 -m unittest -q')  exit 1, ")
+    assert scope < read < failed < said.index("  skipped     done(")
     assert said.index("      | AssertionError: 16 != 8") > failed
 
 

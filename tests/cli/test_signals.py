@@ -92,7 +92,7 @@ def test_an_interrupted_run_can_be_shown_and_listed(shell: Shell) -> None:
     interrupt(process)
     process.communicate(timeout=20)
     assert "interrupted" in shell("list", cwd=folder).out
-    assert "  killed   shell(" in shell("show", only_run(folder).name, cwd=folder).out
+    assert "  killed      shell(" in shell("show", only_run(folder).name, cwd=folder).out
 
 
 def test_ctrl_c_at_a_terminal_does_not_lose_the_sandbox(shell: Shell) -> None:

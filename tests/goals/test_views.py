@@ -66,9 +66,9 @@ async def test_show_and_the_story_indent_what_is_nested() -> None:
     for event in events:
         view = after(view, event)
         told += [one.text for one in story.lines(event, view)]
-    place = next(n for n, text in enumerate(told) if "goal     Find the price of a." in text)
+    place = next(n for n, text in enumerate(told) if "goal        Find the price of a." in text)
     assert told[place + 1].startswith("  round 1 · a plan")
-    assert any(text.startswith("      ok       order('b'") for text in told)
+    assert any(text.startswith("      ok          order('b'") for text in told)
     assert all(len(row) <= 80 for text in told for row in text.split("\n"))
 
 

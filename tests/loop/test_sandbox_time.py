@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import pytest
-from worlds import block
-
-from planloop import Agent, Budget, FunctionModel, Limits, Request, SandboxSpec, Task
+from planloop import Agent, Budget, FunctionModel, Limits, Request, Result, SandboxSpec, Task
+from tests.loop.worlds import block
 
 
-def run(folder: Path, *replies: str, limits: Limits | None = None, **budget: float) -> object:
+def run(
+    folder: Path, *replies: str, limits: Limits | None = None, sandbox_s: float | None = None
+) -> tuple[Result, list[str]]:
     given, told = iter(replies), list[str]()
 
     def model(request: Request) -> str:
         told.append(request.messages[-1].text)
-        return block(next(given, "give_up('no more')"))
+        return str(block(next(given, "give_up('no more')")))
 
     spec = SandboxSpec(kind="bubblewrap", limits=limits or Limits())
-    agent = Agent(model=FunctionModel(model), sandbox=spec, budget=Budget(**budget))  # type: ignore[arg-type]
-    return agent.run_sync(Task("Do it.", folder=folder)), told
+    agent: Agent[None, Any] = Agent(
+        model=FunctionModel(model), sandbox=spec, budget=Budget(sandbox_s=sandbox_s)
+    )
+    result = agent.run_sync(Task(text="Do it.", folder=folder))
+    agent.close()
+    return result, told
 
 
 def test_a_command_is_cut_where_the_sandbox_time_is_spent(tmp_path: Path) -> None:

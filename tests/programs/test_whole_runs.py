@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ class Signing:
 
         return FunctionModel(answer)
 
-    def agent(self, sandbox: str = "bubblewrap", store: Path | None = None) -> Agent:
+    def agent(self, sandbox: str = "bubblewrap", store: Path | None = None) -> Agent[Any]:
         @tool
         def sign(text: str) -> str:
             """Sign it."""

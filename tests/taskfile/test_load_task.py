@@ -240,7 +240,8 @@ def test_project_files_are_looked_for_up_to_a_boundary(tmp_path: Path) -> None:
             "name = 'x'",
             "planloop.toml, line 1: unknown field `name`\n       name = 'x'\n       ^\n\n"
             "hint: known fields: `version`, `model`, `executor`, `on_fail`, `sandbox`, "
-            "`environment`, `workspace`, `setup`, `packages`, `tools`, `checks`, `budget`, `inputs`, `outputs`",
+            "`environment`, `workspace`, `setup`, `packages`, `tools`, `checks`, `budget`, "
+            "`inputs`, `outputs`",
         ),
         (
             "tools = ['./gone.py']",
