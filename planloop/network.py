@@ -14,7 +14,7 @@ from planloop.text import one_line
 WEB_PORTS = (80, 443)
 """The ports of an entry that names none."""
 MAX_ENTRIES = 200
-_EXAMPLES = "write a name such as `pypi.org` or `pypi.org:8443`, or an address with its port"
+_EXAMPLES = "write a name such as `acme.org` or `acme.org:8443`, or an address with its port"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read_entries(texts: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def read_entry(text: str) -> Entry:
-    """`pypi.org`, `pypi.org:8443`, `*.example.com`, `127.0.0.1:8080` or `[::1]:8080`.
+    """`acme.org`, `acme.org:8443`, `*.example.com`, `127.0.0.1:8080` or `[::1]:8080`.
 
     Raises:
         UserError: it means nothing here.

@@ -22,7 +22,7 @@ for url in sys.argv[1:]:
 
 def test_a_refusal_is_in_the_observation_the_feedback_and_the_trace(tmp_path: Path) -> None:
     with standing_in() as server:
-        spec = SandboxSpec(kind="bubblewrap", network=(server.entry, "pypi.org"))
+        spec = SandboxSpec(kind="bubblewrap", network=(server.entry, "acme.org"))
         urls = f"http://{server.entry}/ https://example.org/"
         result, told = run(
             f"write('fetch.py', {FETCH!r})\nshell('python3 fetch.py {urls}')",
@@ -35,7 +35,7 @@ def test_a_refusal_is_in_the_observation_the_feedback_and_the_trace(tmp_path: Pa
     assert f"note: {refusal}" in told[1]
     recorded, _ = read_log(next(iter(RunStore(tmp_path).folders())))
     started = next(one.event for one in recorded if one.event.kind == "run_started")
-    assert f"network: open to {server.entry}, pypi.org" in started.unenforced
+    assert f"network: open to {server.entry}, acme.org" in started.unenforced
     ended = [one.event.observation for one in recorded if one.event.kind == "call_ended"]
     assert ended[1].notes == (refusal,)
     assert ended[1].stdout is not None

@@ -85,7 +85,7 @@ def test_what_is_listed_answers_and_nothing_else(
         udp_server("0.0.0.0") as (udp_port, datagrams),
         abstract_server() as abstract,
     ):
-        listed = (four.entry, six.entry, neighbour.entry, "pypi.org")
+        listed = (four.entry, six.entry, neighbour.entry, "acme.org")
         allowed = [
             *(("fetch", one.entry) for one in (four, six, neighbour)),
             *(("tunnel", one.entry) for one in (four, six, neighbour)),
@@ -99,7 +99,7 @@ def test_what_is_listed_answers_and_nothing_else(
             *(("tcp", "2606:4700::1111", 443), ("tcp", "::ffff:127.0.0.1", port)),
             *(("udp", one, udp_port) for one in (own_address, *HERE)),
             *(("udp", one, 53) for one in ("8.8.8.8", "2001:4860:4860::8888", *resolvers())),
-            *(("look_up", one) for one in ("pypi.org", "planloop-test.invalid")),
+            *(("look_up", one) for one in ("acme.org", "planloop-test.invalid")),
             ("unix", abstract),
             *(("open_socket", socket.AF_INET, socket.SOCK_RAW, 1), ("open_socket", 17, 3, 0)),
             *(("open_socket", 40, socket.SOCK_STREAM), ("open_socket", 38, 5, 0)),
@@ -109,7 +109,7 @@ def test_what_is_listed_answers_and_nothing_else(
             *((way, f"127.1:{four.port}") for way in WAYS),
             *((way, one) for way in WAYS for one in ("169.254.169.254:80", "example.org:443")),
             *((way, one) for way in WAYS for one in ("[2606:4700::1111]:443", "8.8.8.8:53")),
-            *(("tunnel", "pypi.org:22"), ("tunnel", "localhost:80")),
+            *(("tunnel", "acme.org:22"), ("tunnel", "localhost:80")),
         ]
         assert all(answers(one, port) for one in ("127.0.0.1", own_address))
         after = houses[mode].run(tries, listed, [*allowed, *forbidden])
@@ -141,7 +141,7 @@ def test_without_a_network_there_is_nothing_to_reach(
     with standing_in(address="0.0.0.0") as server, abstract_server() as abstract:
         attempts = [
             *(("tcp", one, server.port) for one in (own_address, *HERE)),
-            *(("udp", "8.8.8.8", 53), ("look_up", "pypi.org"), ("unix", abstract)),
+            *(("udp", "8.8.8.8", 53), ("look_up", "acme.org"), ("unix", abstract)),
             *(("fetch", server.entry), ("tcp", "::1", 80), ("tcp", "127.0.0.1", 3128)),
         ]
         ends, notes, said = houses[mode].run(tries, "none", attempts).result

@@ -131,19 +131,19 @@ def test_a_tunnel_passes_megabytes_and_a_half_close() -> None:
 
 
 def test_what_is_not_listed_is_refused_and_said_once(server: StandIn) -> None:
-    with way_out("pypi.org", "127.0.0.1:9") as out:
+    with way_out("acme.org", "127.0.0.1:9") as out:
         for _ in range(3):
             assert out.status(connect("example.org:443")) == 403
-        assert out.status(connect("pypi.org:22")) == 403
+        assert out.status(connect("acme.org:22")) == 403
         assert out.status(get(f"http://{server.entry}/")) == 403
         said = out.refusals()
-        body = out.say(get("http://sub.pypi.org/")).decode()
+        body = out.say(get("http://sub.acme.org/")).decode()
     assert said == (
         "network: refused example.org:443 (not in the allow-list)",
-        "network: refused pypi.org:22 (its port is not in the allow-list)",
+        "network: refused acme.org:22 (its port is not in the allow-list)",
         f"network: refused {server.entry} (not in the allow-list)",
     )
-    assert "planloop: network: refused sub.pypi.org:80 (not in the allow-list)" in body
+    assert "planloop: network: refused sub.acme.org:80 (not in the allow-list)" in body
     assert server.heard == []
 
 
@@ -159,8 +159,8 @@ CLOSED = [
 @pytest.mark.parametrize("address", CLOSED)
 def test_a_listed_name_with_an_address_that_is_not_public_is_refused(address: str) -> None:
     public = ip_address("93.184.216.34")
-    with way_out("pypi.org", resolver=lambda _: (public, ip_address(address))) as out:
-        assert out.status(connect("pypi.org:443")) == 403
+    with way_out("acme.org", resolver=lambda _: (public, ip_address(address))) as out:
+        assert out.status(connect("acme.org:443")) == 403
         assert "only a literal `address:port` opens that" in out.refusals()[0]
 
 
@@ -169,25 +169,25 @@ def test_a_listed_name_that_means_this_machine_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.connect(("192.0.2.1", 9))
         own = ip_address(asking.getsockname()[0])
-    with way_out("pypi.org", resolver=lambda _: (own,)) as out:
-        assert out.status(connect("pypi.org:443")) == 403
+    with way_out("acme.org", resolver=lambda _: (own,)) as out:
+        assert out.status(connect("acme.org:443")) == 403
 
 
 def test_a_name_is_looked_up_and_checked_for_each_connection() -> None:
     answers = iter(["10.0.0.1", "127.0.0.1"])
-    with way_out("pypi.org", resolver=lambda _: (ip_address(next(answers)),)) as out:
-        assert "is private" in out.say(connect("PyPI.org.:443")).decode()
-        assert "is loopback" in out.say(connect("pypi.org:443")).decode()
+    with way_out("acme.org", resolver=lambda _: (ip_address(next(answers)),)) as out:
+        assert "is private" in out.say(connect("AcMe.org.:443")).decode()
+        assert "is loopback" in out.say(connect("acme.org:443")).decode()
 
 
 def test_a_name_without_an_address_is_an_error_of_the_network_and_no_refusal() -> None:
     def unknown(_: str) -> Sequence[Address]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    with way_out("pypi.org", resolver=unknown) as out:
-        said = out.say(connect("pypi.org:443")).decode()
+    with way_out("acme.org", resolver=unknown) as out:
+        said = out.say(connect("acme.org:443")).decode()
         assert said.startswith("HTTP/1.1 502 ")
-        assert "the name pypi.org has no address: Name or service not known" in said
+        assert "the name acme.org has no address: Name or service not known" in said
         assert out.refusals() == ()
 
 
@@ -202,18 +202,18 @@ def test_a_listed_address_where_nothing_listens_is_an_error_of_the_network() -> 
 ODD_TARGETS = [
     *("127.1:{port}", "2130706433:{port}", "0177.0.0.1:{port}", "0x7f.1:{port}"),
     *("0x7f000001:{port}", "localhost:{port}", "[::1%25lo]:{port}", "[::1%lo]:{port}"),
-    *("[::ffff:127.0.0.1]:{port}", "127.0.0.1:{port}@pypi.org:443", "user@127.0.0.1:{port}"),
+    *("[::ffff:127.0.0.1]:{port}", "127.0.0.1:{port}@acme.org:443", "user@127.0.0.1:{port}"),
     *("127.0.0.1", "127.0.0.1:", ":{port}", "127.0.0.1:-1", "127.0.0.1:99999", "127.0.0.1:0"),
-    *("127.0.0.1:{port}x", "127.0.0.1:0{port}0", "127.0.0.1\\x00:{port}", "pypi.org:+443"),
-    *("pypi.org\\x00.evil:443", "\\xb9\\xb2\\xb7.0.0.1:{port}", "pypi.org..:443", ".pypi.org:443"),
-    *("-pypi.org:443", "pypi_.org:443", "*:443", "a" * 300 + ":443"),
+    *("127.0.0.1:{port}x", "127.0.0.1:0{port}0", "127.0.0.1\\x00:{port}", "acme.org:+443"),
+    *("acme.org\\x00.evil:443", "\\xb9\\xb2\\xb7.0.0.1:{port}", "acme.org..:443", ".acme.org:443"),
+    *("-acme.org:443", "acme_.org:443", "*:443", "a" * 300 + ":443"),
 ]
 
 
 @pytest.mark.parametrize("target", ODD_TARGETS)
 def test_an_odd_spelling_of_a_target_reaches_nothing(server: StandIn, target: str) -> None:
     target = target.encode().decode("unicode_escape").format(port=server.port)
-    with way_out(server.entry, "pypi.org") as out:
+    with way_out(server.entry, "acme.org") as out:
         assert out.status(connect(target)) in (400, 403)
         assert out.status(get(f"http://{target}/", server.entry)) in (400, 403)
         assert len(out.refusals()) >= 1
@@ -236,7 +236,7 @@ SMUGGLED = {
     "NUL in a value": "X: a\0b\r\n\r\n",
     "a bare CR": "X: a\rContent-Length: 5\r\n\r\n",
     "a bare LF": "X: a\nContent-Length: 5\r\n\r\n",
-    "a second Host": "Host: pypi.org\r\n\r\n",
+    "a second Host": "Host: acme.org\r\n\r\n",
     "the length as hop by hop": "Connection: content-length\r\nContent-Length: 5\r\n\r\nhello",
     "too many headers": "X: y\r\n" * 300 + "\r\n",
     "a head without end": "X: " + "y" * 70_000,
@@ -257,10 +257,10 @@ def test_a_request_that_two_readers_read_differently_is_refused(server: StandIn,
     [
         *("GET / HTTP/1.1", "GET https://{0}/ HTTP/1.1", "GET ftp://{0}/ HTTP/1.1"),
         *("GET http://{0}/ HTTP/2.0", "GET http://{0}/ HTTP/1.1 ", "GET  http://{0}/ HTTP/1.1"),
-        *("GET http://{0}/", "GET http://a@{0}/ HTTP/1.1", "GET http://{0}#@pypi.org/ HTTP/1.1"),
+        *("GET http://{0}/", "GET http://a@{0}/ HTTP/1.1", "GET http://{0}#@acme.org/ HTTP/1.1"),
         *(
             "G\x00T http://{0}/ HTTP/1.1",
-            "GET http://{0}\\@pypi.org/ HTTP/1.1",
+            "GET http://{0}\\@acme.org/ HTTP/1.1",
             "OPTIONS * HTTP/1.1",
         ),
         *("CONNECT http://{0}/ HTTP/1.1", "\x16\x03\x01", "", "PRI * HTTP/2.0"),
@@ -275,10 +275,10 @@ def test_a_strange_request_line_is_refused(server: StandIn, request_line: str) -
 
 
 def test_the_host_header_must_be_the_target(server: StandIn) -> None:
-    with way_out(server.entry, "pypi.org") as out:
-        for host in ("pypi.org", f"127.0.0.1:{server.port + 1}", "127.0.0.1", ""):
+    with way_out(server.entry, "acme.org") as out:
+        for host in ("acme.org", f"127.0.0.1:{server.port + 1}", "127.0.0.1", ""):
             assert out.status(get(f"http://{server.entry}/", host)) == 400
-        data = f"CONNECT {server.entry} HTTP/1.1\r\nHost: pypi.org\r\n\r\n".encode()
+        data = f"CONNECT {server.entry} HTTP/1.1\r\nHost: acme.org\r\n\r\n".encode()
         assert out.status(data) == 400
         assert out.say(f"GET http://{server.entry}/ HTTP/1.0\r\n\r\n".encode()).endswith(b"ok")
     assert len(server.heard) == 1
@@ -368,7 +368,7 @@ def test_slow_and_silent_clients_leave_room_for_others(server: StandIn) -> None:
 
 
 def test_refusals_are_few_and_those_since_a_time() -> None:
-    with way_out("pypi.org") as out:
+    with way_out("acme.org") as out:
         for number in range(30):
             assert out.status(connect(f"host{number}.example:443")) == 403
         middle = time.monotonic()
@@ -380,7 +380,7 @@ def test_refusals_are_few_and_those_since_a_time() -> None:
 
 
 def test_sockets_that_were_not_asked_for_are_not_served() -> None:
-    plan = egress.plan(("pypi.org",))
+    plan = egress.plan(("acme.org",))
     before = len(os.listdir("/proc/self/fd"))
     for descriptors in (
         [],

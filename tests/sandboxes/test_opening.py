@@ -50,9 +50,9 @@ async def test_none_is_no_sandbox(tmp_path: Path) -> None:
 
 
 async def test_an_allow_list_is_refused_where_it_cannot_be_held(tmp_path: Path) -> None:
-    error = await refusal(SandboxSpec(kind="none", network=("pypi.org",)), tmp_path)
+    error = await refusal(SandboxSpec(kind="none", network=("acme.org",)), tmp_path)
     assert "has no network to open" in error.what
-    error = await refusal(SandboxSpec(kind="unsafe-local", network=("pypi.org",)), tmp_path)
+    error = await refusal(SandboxSpec(kind="unsafe-local", network=("acme.org",)), tmp_path)
     assert "cannot hold an allow-list" in error.what
     error = await refusal(SandboxSpec(kind="bubblewrap", network=("pypi",)), tmp_path)
     assert "cannot allow `pypi`: a name needs a dot" in error.what

@@ -46,7 +46,7 @@ model: {name: "openai:gpt-x", base_url: "http://localhost:8000/v1/"}
 sandbox:
   kind: docker
   image: debian:12
-  network: [pypi.org, "127.0.0.1:8080"]
+  network: [acme.org, "127.0.0.1:8080"]
   limits: {memory: 512MB, processes: 64, disk: 1GiB, inodes: 5000, shown: 32kB, output: 1MB,
            timeout: 2m}
 environment: workspace
@@ -80,7 +80,7 @@ outputs: [report.md, "data/*.csv"]""",
         sandbox=SandboxSpec(
             kind="docker",
             image="debian:12",
-            network=("pypi.org", "127.0.0.1:8080"),
+            network=("acme.org", "127.0.0.1:8080"),
             limits=Limits(
                 memory_bytes=512_000_000,
                 processes=64,

@@ -82,10 +82,10 @@ def test_what_stays_within_the_defaults_asks_nothing(front_matter: str, tmp_path
             "opens to what runs in the sandbox the whole network, with this machine's services "
             "and your own network",
         ),
-        ("sandbox: {network: [PyPI.org.]}", "opens to what runs in the sandbox `pypi.org`"),
+        ("sandbox: {network: [AcMe.org.]}", "opens to what runs in the sandbox `acme.org`"),
         (
-            "sandbox: {network: ['*.pypi.org:8443']}",
-            "opens to what runs in the sandbox `*.pypi.org:8443`",
+            "sandbox: {network: ['*.acme.org:8443']}",
+            "opens to what runs in the sandbox `*.acme.org:8443`",
         ),
         (
             "sandbox: {network: ['[::1]:80']}",

@@ -21,10 +21,10 @@ from planloop.sandboxes.egress.requests import BadHead, Forward, Tunnel, read_re
 @pytest.mark.parametrize(
     ("text", "entry"),
     [
-        ("pypi.org", NameEntry("pypi.org")),
-        ("PyPI.ORG.", NameEntry("pypi.org")),
-        ("pypi.org:8443", NameEntry("pypi.org", (8443,))),
-        ("*.pythonhosted.org", NameEntry("pythonhosted.org", below=True)),
+        ("acme.org", NameEntry("acme.org")),
+        ("AcMe.ORG.", NameEntry("acme.org")),
+        ("acme.org:8443", NameEntry("acme.org", (8443,))),
+        ("*.acme-hosting.org", NameEntry("acme-hosting.org", below=True)),
         ("xn--bcher-kva.example", NameEntry("xn--bcher-kva.example")),
         ("127.0.0.1:8080", AddressEntry(ipaddress.ip_address("127.0.0.1"), 8080)),
         ("[::1]:8080", AddressEntry(ipaddress.ip_address("::1"), 8080)),
@@ -42,10 +42,10 @@ def test_an_entry_is_a_name_or_an_address_with_its_port(
     "text",
     [
         *("", " ", "pypi", "localhost", "a.localhost", "*", "*.", "*.com", "**.a.b", "a.*.b"),
-        *("http://pypi.org", "pypi.org/simple", "user@pypi.org", "pypi.org:0", "pypi.org:65536"),
+        *("http://acme.org", "acme.org/simple", "user@acme.org", "acme.org:0", "acme.org:65536"),
         *(
-            "pypi.org:",
-            "pypi.org:x",
+            "acme.org:",
+            "acme.org:x",
             "pypi..org",
             "-a.b",
             "a-.b",
@@ -63,7 +63,7 @@ def test_an_entry_is_a_name_or_an_address_with_its_port(
             "2130706433:80",
         ),
         *("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "[::ffff:127.0.0.1]:80", "[fe80::1%eth0]:80"),
-        *("bücher.example", "①②⑦.0.0.1:80", "pypi.org\0:80", "pypi.org\n", "1.2.3.4.5:80"),
+        *("bücher.example", "①②⑦.0.0.1:80", "acme.org\0:80", "acme.org\n", "1.2.3.4.5:80"),
     ],
 )
 def test_anything_else_is_refused_with_a_hint(text: str) -> None:
@@ -82,23 +82,23 @@ def test_a_list_is_not_empty_and_not_endless() -> None:
 
 
 def test_a_plan_listens_for_the_proxy_and_at_every_loopback_entry() -> None:
-    plan = egress.plan(("127.0.0.1:3128", "[::1]:80", "pypi.org", "10.0.0.1:80"))
+    plan = egress.plan(("127.0.0.1:3128", "[::1]:80", "acme.org", "10.0.0.1:80"))
     assert plan.listen == (("127.0.0.1", 3129), ("127.0.0.1", 3128), ("::1", 80))
     assert plan.environment["https_proxy"] == "http://127.0.0.1:3129"
-    assert plan.said == ("network: open to 127.0.0.1:3128, [::1]:80, pypi.org, 10.0.0.1:80",)
+    assert plan.said == ("network: open to 127.0.0.1:3128, [::1]:80, acme.org, 10.0.0.1:80",)
 
 
 @pytest.mark.parametrize(
     ("host", "port", "allowed"),
     [
-        *(("pypi.org", 443, True), ("pypi.org", 80, True), ("pypi.org", 8443, False)),
-        *(("a.pypi.org", 443, False), ("b.a.files.org", 443, True), ("files.org", 443, False)),
+        *(("acme.org", 443, True), ("acme.org", 80, True), ("acme.org", 8443, False)),
+        *(("a.acme.org", 443, False), ("b.a.files.org", 443, True), ("files.org", 443, False)),
         *(("evilfiles.org", 443, False), ("own.net", 9000, True), ("own.net", 443, False)),
         *(("10.0.0.1", 80, True), ("10.0.0.1", 81, False), ("10.0.0.2", 80, False)),
     ],
 )
 def test_the_policy_takes_entries_at_their_word(host: str, port: int, allowed: bool) -> None:
-    policy = Policy(read_entries(("pypi.org", "*.files.org", "own.net:9000", "10.0.0.1:80")))
+    policy = Policy(read_entries(("acme.org", "*.files.org", "own.net:9000", "10.0.0.1:80")))
     found, _ = read_authority(f"{host}:{port}")
     if allowed:
         return policy.check_target(found, port)
