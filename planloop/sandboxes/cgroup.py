@@ -131,7 +131,7 @@ def limit_connections(limits: Limits, folder: Path) -> bool:
     try:
         _write(own, str(limits.memory_bytes // 4))
     except OSError:
-        return (folder / "memory.max").exists()
+        return not (folder / "memory.limit_in_bytes").exists()
     return True
 
 

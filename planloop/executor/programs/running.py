@@ -188,7 +188,7 @@ class Running:
 
     def _has_ended(self, frame: dict[str, Any]) -> Ended | None:
         ended = told(frame)
-        if ended.how == "failed" and self._statement.undo == "state" and ended.undone:
+        if not ended.ok and frame.get("goes_back") is True:
             self._told = frame  # a checkpoint takes its place next
             return None
         return ended

@@ -62,7 +62,8 @@ class Statement:
             runner.names.update(before)
         if told["ok"] and checkpoint is not None:
             checkpoint.dismiss()
-        self._tell({**told, "op": "ended", "undone": mark != "lost"})
+        goes_back = checkpoint is not None and not told["ok"]
+        self._tell({**told, "op": "ended", "undone": mark != "lost", "goes_back": goes_back})
         if not told["ok"] and checkpoint is not None:
             checkpoint.give_way()
 
