@@ -194,26 +194,3 @@ async def test_processes_of_an_undone_statement_are_ended(boxed: Room) -> None:
     )
     ps = await boxed.sandbox.run(Command(line="cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
     assert "sleep 78" not in ps.stdout.text
-
-
-@pytest.mark.rule("R6")
-async def test_a_value_that_turns_out_to_change_in_place_is_put_back_once(boxed: Room) -> None:
-    rounds = await boxed.rounds([])
-    first = await rounds.send("goods = []\nfor n in [1, None]:\n    goods += [n + 0]")
-    assert statuses(first) == ["ok", "failed"]
-    rest = await rounds.send("goods.append(7)\nlen(goods)")
-    assert statuses(rest) == ["ok", "ok"]
-    assert rest.statements[-1].value == "1"
-
-
-@pytest.mark.rule("L3")
-async def test_what_follows_a_divergence_runs_in_the_same_interpreter(boxed: Room) -> None:
-    shop = Shop()
-    rounds = await boxed.rounds(shop.tools())
-    loop = "box = []\nfor k in {items}:\n    box.append(order('s' + str(k)))\n    1 / (2 - k)"
-    assert statuses(await rounds.send(loop.format(items="[1, 2]"))) == ["ok", "failed"]
-    asked = await rounds.send(loop.format(items="[9]").removeprefix("box = []\n"))
-    assert "diverged" in statuses(asked)
-    rest = await rounds.send("keep()\nlen(box)")
-    assert statuses(rest) == ["ok", "ok"]
-    assert rest.statements[-1].value == "0"
